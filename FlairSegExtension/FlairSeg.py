@@ -59,7 +59,7 @@ class FlairSeg(ScriptedLoadableModule):
         )
         window = slicer.util.mainWindow()
         if window is not None and window.visible:
-            # Loaded by hand into a running Slicer: its start-up is over, and is announced no more.
+            # Loaded by hand into a running Slicer: the start-up event has passed.
             registerWithSlicer()
         else:
             slicer.app.connect("startupCompleted()", registerWithSlicer)

@@ -51,7 +51,7 @@ class Task:
     def _start(self) -> None:
         _tasks.add(self)
         self._timer.start()
-        # The thread knows nothing of the task: whoever lets the task go, and its timer with it, is the GUI thread.
+        # The thread holds no reference to the task, so the task and its timer are released in the GUI thread.
         work = self._function, self._answers
         threading.Thread(target=_work, args=work, name="flairseg-background", daemon=True).start()
 
@@ -69,7 +69,7 @@ class Task:
 def _work(function: Callable[[], Any], answers: queue.Queue[tuple[bool, Any]]) -> None:
     try:
         answer = True, function()
-    except Exception as error:  # noqa: BLE001 - whatever it is, the caller is told in its own thread
+    except Exception as error:  # noqa: BLE001 - any error is passed to the caller's thread
         answer = False, error
     answers.put(answer)
 

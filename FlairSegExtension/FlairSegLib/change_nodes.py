@@ -1,7 +1,7 @@
 """Changes between two studies as nodes: aligned volumes, difference, lesions coloured by state.
 
 Nothing of the user's is moved or hardened. Each study gets a second volume node that shares the voxels of the first and
-lies under a transform node of its own, which brings it into the half-way space of the studies; what was computed lies
+is under its own transform node, which maps it to the half-way space of the studies; what was computed lies
 in that space itself.
 """
 
@@ -204,6 +204,6 @@ def _change(scene, layer, present: set[int], volume_node, title: str):
         segment.AddRepresentation(name_of, layer)
         node.GetSegmentation().AddSegment(segment, key)
     node.SetAttribute(KIND, "change")
-    # It lies in the half-way space: over the user's own volumes it would be in the wrong place.
+    # It is in the half-way space: over the user's own volumes it would be misplaced.
     node.GetDisplayNode().SetVisibility(False)
     return node

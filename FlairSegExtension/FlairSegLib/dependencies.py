@@ -221,7 +221,7 @@ def ensure(device: str = settings.AUTOMATIC, beforeChange: Callable[[], None] | 
     device : str
         ``auto``, ``cpu`` or ``cuda``.
     beforeChange : callable, optional
-        Called before packages change: what holds onnxruntime's files open must let go (Windows).
+        Called before packages change: whatever holds onnxruntime's files open must close them (Windows).
 
     Raises
     ------
@@ -242,7 +242,7 @@ def ensure(device: str = settings.AUTOMATIC, beforeChange: Callable[[], None] | 
     if beforeChange is not None:
         beforeChange()
     if surplus:
-        # Both flavours own the same files: the one that stays has to be written anew.
+        # Both flavours own the same files: the one that stays has to be reinstalled.
         run_pip(lambda: slicer.util.pip_uninstall(" ".join([*surplus, *([wanted] if wanted in present else [])])))
         importlib.invalidate_caches()
     try:
@@ -391,7 +391,7 @@ def run_pip(step: Callable[[], object], packages: Sequence[str] = PACKAGES) -> N
         with redirect_stdout(heard):
             step()
     except subprocess.CalledProcessError as error:
-        # Slicer prints what pip says, line by line; its exception does not hold it.
+        # Slicer prints pip's output line by line; its exception does not contain it.
         parts = (heard.text, *(part for part in (error.output, error.stderr) if isinstance(part, str)), str(error))
         said = "\n".join(part for part in parts if part)
         logging.error("FlairSeg: pip failed: %s", said)
@@ -413,7 +413,7 @@ class _Heard(io.TextIOBase):
         Where everything that is written goes as well.
     """
 
-    #: Characters kept: the cause is at the end of what pip says.
+    #: Characters kept: the cause is at the end of pip's output.
     KEPT = 1 << 16
 
     def __init__(self, stream: TextIO | None) -> None:
@@ -454,7 +454,7 @@ def _confirm_swap(surplus: list[str], wanted: str) -> bool:
 
 
 def declined(packages: Sequence[str] = PACKAGES) -> MissingDependencyError:
-    """The error of a user who did not want some packages to be installed."""
+    """The error if the user declined the installation of packages."""
     return MissingDependencyError(
         _("The Python packages that FLAIR Segmentation needs were not installed."),
         _("Press the button again and agree, or ask your administrator. {offline}").format(

@@ -1,6 +1,6 @@
 """Workers for runs: a process that stays warm between runs, or, where none can be started, a thread.
 
-Both take ``warm`` and ``task``, tell each :class:`Job` what happens to it, and can be killed at any time from the
+Both take ``warm`` and ``task``, report to each :class:`Job`, and can be killed at any time from the
 GUI thread, which they never block. Neither touches MRML.
 """
 
@@ -166,7 +166,7 @@ class WorkerProcess:
     Parameters
     ----------
     python : str
-        Its interpreter. It is started immediately, in a thread; on failure its jobs are told that it ended, and
+        Its interpreter. It is started immediately, in a thread; on failure its jobs are notified that it ended, and
         :attr:`ready` stays False.
     """
 
@@ -215,7 +215,7 @@ class WorkerProcess:
             self._requests.put(({"kind": "cancel", "run": job.number}, ()))
 
     def kill(self) -> None:
-        """End the process now, whatever it does. Returns at once."""
+        """Kill the process. Returns immediately."""
         with self._lock:
             self._killed = True
             process = self._process

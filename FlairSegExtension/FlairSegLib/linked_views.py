@@ -134,7 +134,7 @@ class LinkedViews:
             self._layout = None
 
     def cleanup(self) -> None:
-        """Its panel goes: it is not told any more that another one was opened. Views and layout stay."""
+        """Its panel is removed: no further notification that another one was opened. Views and layout stay."""
         if LinkedViews._shown is self:
             LinkedViews._shown = None
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 #: Longer than a frame of Slicer's views: they have drawn the result by then.
 DRAWN_MS = 25
-#: The threads of a new worker's pipes need a share of time until it listens and knows what to load.
+#: The threads of a new worker's pipes need some time before it listens and loads its modules.
 WARM_UP_MS, WARM_UP_TAIL_S = 20, 1.0
 
 
@@ -69,7 +69,7 @@ class RunController(TaskController):
         inUse: bool = False,
         regions: bool = False,
     ) -> None:
-        """Begin to segment a volume node; returns at once.
+        """Start segmenting a volume node; returns immediately.
 
         Parameters
         ----------
@@ -149,7 +149,7 @@ class RunController(TaskController):
             self._warm_up_timer.stop()
 
     def cleanup(self) -> None:
-        """Forget the run without a word, end the worker, observe nothing. A later run begins anew."""
+        """Drop the run silently, end the worker, remove all observers. A later run starts afresh."""
         super().cleanup()
         self.regionsAhead = None
         self._warm_up_timer.stop()

@@ -82,7 +82,7 @@ SAMPLES = (
 
 
 def register() -> None:
-    """Tell Slicer's module "Sample Data" about the samples. Nothing is fetched until the user asks for one.
+    """Register the samples with Slicer's module "Sample Data". Nothing is downloaded until the user clicks one.
 
     What is registered already stays: Slicer would list a sample with another downloader twice.
     """
@@ -110,7 +110,7 @@ def register() -> None:
     SampleData.SampleDataLogic.registerCustomSampleDataSource(
         category=category,
         sampleName=PHANTOM,
-        # Nothing to fetch: the lists that SampleData wants to be of one length are empty.
+        # Nothing to fetch: the lists, which SampleData requires to have the same length, are empty.
         uris=[],
         fileNames=[],
         nodeNames=[],

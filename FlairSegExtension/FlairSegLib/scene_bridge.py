@@ -54,7 +54,7 @@ def segmentation_to_node(segmentation: Segmentation, volume_node):
     Ids, names, colours and terminology are those of :data:`flairseg.labels.CLASSES`. A class that the model segments
     but did not find becomes an empty segment; one that it does not segment has none. The volume's grid is the node's
     reference geometry, and the node gets the volume's parent transform, so that it stays on the image wherever that
-    goes. Nothing is overwritten: every call makes a node of its own, named ``<volume> segmentation v<N>`` with the next
+    goes. Nothing is overwritten: every call makes a new node, named ``<volume> segmentation v<N>`` with the next
     free N. The segments share one layer, cut to where there is something.
 
     Parameters

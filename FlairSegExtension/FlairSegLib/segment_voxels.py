@@ -66,7 +66,7 @@ def segments_by_class(node) -> dict[int, str]:
 
 
 def further_segments(node) -> list[str]:
-    """Names of segments that by code or name are of a class that another segment stands for: they are not counted."""
+    """Names of segments that by code or name are of a class already represented by another segment: not counted."""
     contents = node.GetSegmentation()
     further = [segment_id for ids in _all_by_class(node).values() for segment_id in ids[1:]]
     return [contents.GetSegment(segment_id).GetName() or "" for segment_id in further]
@@ -189,7 +189,7 @@ def snapshot(node, volume_node, grid: VolumeGeometry) -> Snapshot:
                 other.append((mask.copy(), (0, 0, 0), {1: value}))
             continue
         # Not id(): the Python object that stands for a VTK object goes with its last reference, and the next one may
-        # get the same number. Two layers would then be taken for one.
+        # get the same number. Two layers would then be confused.
         key = address_of(image)
         if key not in layers:
             layers[key] = (placement.arrange(_voxels(image)).copy(), placement.start, {})

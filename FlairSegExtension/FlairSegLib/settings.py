@@ -12,7 +12,7 @@ import slicer
 #: Devices by name, as :func:`flairseg.segment` knows them.
 AUTOMATIC, CPU, GPU = "auto", "cpu", "cuda"
 DEVICES = (AUTOMATIC, CPU, GPU)
-#: Finished runs remembered for each model and device: few, so that a new computer or driver is soon believed.
+#: Finished runs remembered for each model and device: few, so that the estimate soon fits a new computer or driver.
 REMEMBERED_RUNS = 8
 #: Default time limit of an adaptation, minutes.
 ADAPT_MINUTES = 20
@@ -93,7 +93,7 @@ class FlairSegSettings:
 
     @property
     def regionsAfterRun(self) -> bool:
-        """Whether the regions of the brain are looked for after each run, without being asked for."""
+        """Whether the regions of the brain are computed automatically after each run."""
         return self._text("regionsAfterRun") != "no"
 
     @regionsAfterRun.setter

@@ -68,7 +68,7 @@ class TaskController(VTKObservationMixin):
     Exactly one of the last three callbacks is called for each task that began, unless :meth:`cleanup` ended it. All are
     called in the GUI thread, when the controller is idle again: they may start the next one.
 
-    A worker of one's own is ended where a task is cancelled. One that is lent goes on: only the task ends, at its next
+    An own worker is ended if a task is cancelled. A lent one continues: only the task ends, at its next
     check. Where its owner ends it, the task is done by the next one.
 
     Parameters
@@ -83,7 +83,7 @@ class TaskController(VTKObservationMixin):
     onCancelled : callable, optional
         Called without arguments; the scene is unchanged.
     lent : WorkerHolder, optional
-        Holder of another controller's worker. Default: one of its own.
+        Holder of another controller's worker. Default: its own.
     """
 
     #: Pause between the last step and the callback; whether a worker of one's own leaves when it has nothing to do.
@@ -177,7 +177,7 @@ class TaskController(VTKObservationMixin):
         return True
 
     def cleanup(self) -> None:
-        """Forget the task without a word, end a worker of one's own, observe nothing. A later task begins anew."""
+        """Drop the task silently, end an own worker, remove all observers. A later task starts afresh."""
         self._leave()
         if not self._is_lent:
             self.workers.forget()

@@ -1,7 +1,7 @@
-"""PyTorch and what else an adaptation needs: asked for only there, with size and reason, and Slicer's own stay.
+"""PyTorch and the other packages of an adaptation: requested only there, with size and reason; Slicer's own stay.
 
 On Linux the package index has PyTorch with the libraries of a GPU, 3 GB, of which an adaptation uses nothing: there it
-comes from PyTorch's own index of CPU builds, unless the hospital has set an index of its own.
+comes from PyTorch's own index of CPU builds, unless the hospital has set its own index.
 """
 
 from __future__ import annotations

@@ -159,7 +159,7 @@ def check_volume_node(node) -> None:
 def header_warnings_of(node) -> tuple[CaseWarning, ...]:
     """Return missing or contradictory voxel size and orientation in a volume's file, by the core's rule.
 
-    Slicer reads such files without a word. Of a volume that was changed since it was read, its spacing corrected for
+    Slicer reads such files without a warning. Of a volume that was changed since it was read, its spacing corrected for
     instance, nothing is said.
 
     Raises

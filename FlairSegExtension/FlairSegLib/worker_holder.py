@@ -64,7 +64,7 @@ class WorkerHolder:
             self.drop()
 
     def drop(self) -> None:
-        """End the worker, whatever it does."""
+        """End the worker, also while it works."""
         self._idle.stop()
         if self.worker is not None:
             self.worker.kill()

@@ -72,7 +72,7 @@ class LabelClass:
 
     @property
     def rgb_unit(self) -> tuple[float, float, float]:
-        """The colour as three floats in [0, 1], as VTK and MRML want it."""
+        """The colour as three floats in [0, 1], as VTK and MRML expect it."""
         red, green, blue = self.rgb
         return red / 255.0, green / 255.0, blue / 255.0
 

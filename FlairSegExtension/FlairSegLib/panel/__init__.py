@@ -1,1 +1,1 @@
-"""The panel's sections, each of which knows its own widgets and nothing of the others."""
+"""The panel's sections, each of which uses its own widgets only."""

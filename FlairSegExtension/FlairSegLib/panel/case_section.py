@@ -231,7 +231,7 @@ class CaseSection(VTKObservationMixin):
             messages.show(self.ui.caseWarningLabel, messages.WARNING, seen[0])
 
     def _look(self, node) -> None:
-        """Look at the voxels in a thread of their own; nothing waits for it."""
+        """Check the voxels in a separate thread; nothing waits for it."""
         state = _state(node)
         try:
             volume = volume_nodes.volume_from_node(node)

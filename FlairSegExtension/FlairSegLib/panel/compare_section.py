@@ -1,4 +1,4 @@
-"""Compare models: several models on one FLAIR, each result a segmentation of its own; figures, and two side by side."""
+"""Compare models: several models on one FLAIR, each result a separate segmentation; figures, and two side by side."""
 
 from __future__ import annotations
 

@@ -104,7 +104,7 @@ class EditorSection:
         self._update()
 
     def prepare(self) -> None:
-        """Tell the editor of the segmentation when the event loop next turns, if it is seen."""
+        """Set the editor's segmentation in the next cycle of the event loop, if it is visible."""
         seen = self._section is None or not self._section.collapsed
         if seen and self._node is not None and not self._bound:
             self._preparation.start()
@@ -173,14 +173,14 @@ class EditorSection:
         return True
 
     def undo(self) -> None:
-        """Take back the last stroke or command."""
+        """Undo the last stroke or command."""
         if self.editable and self._bound:
             with drawing.once():
                 self.ui.segmentEditor.undo()
         self.show_history()
 
     def redo(self) -> None:
-        """Do again what was taken back."""
+        """Redo what was undone."""
         if self.editable and self._bound:
             with drawing.once():
                 self.ui.segmentEditor.redo()
@@ -193,7 +193,7 @@ class EditorSection:
             self._bind()
 
     def show_history(self) -> None:
-        """Enable the panel's undo and redo where there is something to take back, or to do again."""
+        """Enable the panel's undo and redo where there is something to undo or redo."""
         usable = self.editable and self._bound
         for button, editors in self._history:
             # Enabled by itself: what the editor's is laid in is hidden, and may be disabled.
@@ -206,7 +206,7 @@ class EditorSection:
         return node is not None and node.GetSegmentationNode() is self._node
 
     def _bind(self) -> None:
-        """Tell the editor of the segmentation, unless it knows."""
+        """Set the editor's segmentation, unless it is set."""
         if self._node is None:
             return
         with drawing.once():

@@ -61,6 +61,6 @@ class FurtherPanel:
             section.onSceneStartClose()
 
     def cleanup(self) -> None:
-        """The panel goes: whatever is under way ends. The widgets may be gone already."""
+        """Clean up with the panel: running work ends. The widgets may be deleted already."""
         for section in self._sections:
             section.cleanup()

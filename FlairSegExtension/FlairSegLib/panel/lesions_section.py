@@ -364,7 +364,7 @@ class LesionsSection:
 
     def _sort_by(self, column: int = 0) -> None:
         self._on_activity()
-        # Large and doubtful lesions first: what one wants to see when one clicks.
+        # Large and doubtful lesions first, for the first click.
         self._descending = (
             not self._descending if column == self._sort else column in (lesion_list.VOLUME, lesion_list.DIAMETER)
         )

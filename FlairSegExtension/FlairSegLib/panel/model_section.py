@@ -135,12 +135,12 @@ class ModelSection:
         self.refresh()
 
     def setSlices(self, slices: int) -> None:
-        """Tell how many slices the chosen volume has."""
+        """Set the number of slices of the chosen volume."""
         self._slices = slices
         self._show_time()
 
     def setDeviceUsed(self, used: str, requested: str) -> None:
-        """Tell on which device the last run really ran, and why it was not the GPU."""
+        """Show the device of the last run, and why it was not the GPU."""
         text = _("The last run used the {device}.").format(device=diagnostics.deviceName(used))
         if used == settings.CPU and requested == settings.AUTOMATIC:
             if dependencies.GPU_RUNTIME in dependencies.installedFlavours():
@@ -360,7 +360,7 @@ def card_html(card: ModelCard) -> str:
 
 
 def _measured(results: list) -> str:
-    """The first measurement of a card as a small table; empty if it holds no figure that a reader knows."""
+    """The first measurement of a card as a small table; empty without a figure of a known kind."""
     for result in results:
         figures = result.get("figures") if isinstance(result, dict) else None
         if not isinstance(figures, dict):

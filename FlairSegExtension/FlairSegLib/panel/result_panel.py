@@ -69,7 +69,7 @@ class ResultPanel(VTKObservationMixin):
     editorTag : str
         Singleton tag of the editor node: panels that share one would paint together.
     workers : WorkerHolder, optional
-        Of the runs: their worker finds the regions. Default: a process of its own.
+        Of the runs: their worker finds the regions. Default: its own process.
     """
 
     def __init__(
@@ -270,12 +270,12 @@ class ResultPanel(VTKObservationMixin):
         self._show_panel(False)
 
     def undo(self) -> None:
-        """Take back the last stroke or command."""
+        """Undo the last stroke or command."""
         self.tracker.touch()
         self.editor.undo()
 
     def redo(self) -> None:
-        """Do again what was taken back."""
+        """Redo what was undone."""
         self.tracker.touch()
         self.editor.redo()
 
@@ -392,7 +392,7 @@ class ResultPanel(VTKObservationMixin):
         self._note_work(tags=changed)
 
     def _note_work(self, tags: bool = False) -> None:
-        """Note the time of work on the node, so that a saved scene knows it; with ``tags`` on the segments as well."""
+        """Store the working time in the node, so that a saved scene has it; with ``tags`` on the segments as well."""
         node = self._node
         if node is None or node.GetScene() is None:
             return

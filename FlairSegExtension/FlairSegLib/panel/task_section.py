@@ -131,7 +131,7 @@ class TaskSection(ABC):
         """Show what the controller's receiving steps returned."""
 
     def _words(self, stage: str) -> str:
-        """Text for a stage; a section overrides it for stages of its own."""
+        """Text for a stage; a section overrides it for its own stages."""
         return stage_words(stage)
 
     def _install(self, packages: Sequence[str]) -> None:

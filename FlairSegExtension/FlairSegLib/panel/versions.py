@@ -60,7 +60,7 @@ def versions_of(node, volume) -> list:
 
 
 def seconds_of(node) -> float:
-    """Working time that was noted on a node: its own attribute knows more than the tags on its segments."""
+    """Working time that was noted on a node: its own attribute is more complete than the tags on its segments."""
     try:
         own = float(node.GetAttribute(segment_tags.ACTIVE_SECONDS) or 0)
     except ValueError:

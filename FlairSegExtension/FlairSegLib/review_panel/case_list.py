@@ -37,7 +37,7 @@ class CaseList:
         Widgets of ``FlairSegQueue.ui``.
     settings : FlairSegSettings
     on_open : callable
-        Called with the QueueItem that the user wants to see.
+        Called with the QueueItem to open.
     on_changed : callable
         Called without arguments when other cases are listed or selected.
     """

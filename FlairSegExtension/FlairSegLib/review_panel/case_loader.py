@@ -288,7 +288,7 @@ def _set_provenance(node, tags_by_class) -> None:
             if key not in tags:
                 segment.RemoveTag(key)
         for key, value in tags.items():
-            # Edits are counted anew.
+            # Edits are counted again.
             if key not in (segment_tags.VOXELS_ADDED, segment_tags.VOXELS_REMOVED):
                 segment_tags.set_tag(segment, key, value)
         segment_tags.set_tag(segment, segment_tags.VERDICT, provenance.PENDING)

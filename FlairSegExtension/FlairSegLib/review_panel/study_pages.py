@@ -71,7 +71,7 @@ def progress_text(session: StudySession) -> str:
 
 
 class DeliveryNotice:
-    """Tells that events wait to be sent to the store, once they have waited for longer than one look.
+    """Shows that events are waiting to be sent to the store, once they have waited for more than one check.
 
     Parameters
     ----------

@@ -55,7 +55,7 @@ class Work:
         """Run ``function(progress, cancel)`` in a thread; ``on_done`` gets its result.
 
         Errors and cancellation are shown in the panel. The progress callback raises ``Cancelled`` once the user has
-        cancelled, for functions that know no cancellation of their own.
+        cancelled, for functions that cannot be cancelled.
         """
         if self.running:
             return

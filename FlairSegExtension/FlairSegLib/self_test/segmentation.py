@@ -132,7 +132,7 @@ class SegmentationSteps:
         self._check_counted()
 
     def undo(self) -> None:
-        """Both are taken back."""
+        """Both are undone."""
         for _turn in range(2):
             self._result.undo()
             self._settle()

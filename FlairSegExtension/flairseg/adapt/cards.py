@@ -140,7 +140,7 @@ class AdaptationRecord:
 def _without_proof(base: ModelCard, model_id: str, weights: Path) -> dict[str, Any]:
     """The card of the base under another id, with other weights, without figures that were measured with its own."""
     raw = copy.deepcopy(base.raw)
-    # Probabilities of adapted weights are others: what the base's lesion confidence was fitted on says nothing of them.
+    # Adapted weights give other probabilities: the base's lesion confidence was not fitted to them.
     for key in ("results", "training", LESION_CONFIDENCE):
         raw.pop(key, None)
     raw |= {

@@ -1,8 +1,8 @@
 """Control charts: exponentially weighted moving averages, with limits for a stated rate of false alarms.
 
 EWMA (Roberts 1959, Technometrics 1:239) of each figure, standardised by a baseline. The limit is one number for all
-charts together: the share of simulated runs without any change in which some chart passes it is about the rate that
-was asked for, for normal and for heavy-tailed values, the uncertainty of the baseline included (Jones, Champ and Rigdon
+charts together: the share of simulated runs without any change in which some chart passes it is about the requested
+rate, for normal and for heavy-tailed values, the uncertainty of the baseline included (Jones, Champ and Rigdon
 2001, Technometrics 43:156, show how much that is). Single values count as :data:`CLIPPED` deviations at most.
 """
 

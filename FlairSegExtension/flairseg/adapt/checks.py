@@ -35,7 +35,7 @@ OUTSIDE_SHARE = 0.35
 SAME_IMAGE, SAME_PERSON = 0.997, 0.68
 #: Grid of a thumbnail: slices, rows, columns.
 THUMBNAIL = (10, 28, 24)
-#: Lesions that the base finds in a case of which the reader drew none, ml: more than this is not believed.
+#: Lesion volume of the base in a case in which the reader drew none, ml: with more the case is left out.
 UNSEEN_ML = 1.0
 #: About how many slices of a thin-slice scan are checked for a displacement.
 _LOOKED_AT = 60

@@ -201,7 +201,7 @@ def reviewed_with(folder: str | Path, card: ModelCard) -> tuple[list[FirstVerdic
             except FlairSegError:
                 damaged += 1
                 continue
-            # One of another model, or a mask drawn by hand, says nothing of this one.
+            # Verdicts on another model's result, or on a mask drawn by hand, do not count.
             if kept.model == card.sha256:
                 first.setdefault(kept.case, _first(path, kept))
     return sorted(first.values(), key=lambda one: (one.when, str(one.path))), damaged

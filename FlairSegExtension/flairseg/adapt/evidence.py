@@ -70,7 +70,7 @@ def weigh(image: np.ndarray, labels: np.ndarray, inside: np.ndarray) -> Evidence
     seen = fft.rfft2(image)
     variants = {"shifted": template, "mirrored": template[:, :, ::-1], "reversed": template[::-1]}
     best, where, how = here, (0, 0, 0), "shifted"
-    # A mask moved by the number of slices, or more, would come back in on the other side: a single slice stays.
+    # A mask moved by the number of slices, or more, would wrap around to the other side: a single slice stays.
     reach = min(REACH_SLICES, len(image) - 1)
     for name, one in variants.items():
         pattern = fft.rfft2(np.ascontiguousarray(one))

@@ -101,7 +101,7 @@ class Adapted:
         Cases used for training.
     minutes : float
     unstated : int
-        Cases used that the table of patients does not name, where there is one: their names tell whose they are.
+        Cases used that the table of patients does not name, if there is one; their patients are taken from names.
     """
 
     card: ModelCard
@@ -197,7 +197,7 @@ def adapt(
                 training.tell(one.to_warning())
             return run.finish(target.model_id or free_id(card))
         except (TooFewCasesError, TimeTooShortError):
-            # Other cases or another time begin anew.
+            # Other cases or another time start again.
             work.remove()
             with suppress(OSError):
                 output.rmdir()

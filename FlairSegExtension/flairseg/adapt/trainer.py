@@ -75,7 +75,7 @@ class Trainer:
         Training
         """
         share = 3 * plan.steps * plan.step_seconds * OVERHEAD + 30
-        # The speed of another device says nothing of this one.
+        # The plan's speed is that of another device.
         deadline = time.monotonic() + share if plan.device == self.device.name else math.inf
         control = Control(lambda done: self.reporter.update(0.9 * done), deadline)
         made = self.tuned(site_bank(examined), replace(self.settings, steps=plan.steps), control)

@@ -30,7 +30,7 @@ from .device import TrainingDevice, deterministic, on_cpu
 from .framed import dequantise
 from .partial import MAY_BE, decides, partial_loss
 
-#: Logit of a class that a network does not put out.
+#: Logit of a class that a network does not output.
 _NEVER = -30.0
 #: Held-out slices of a site: every n-th; and the maximum number evaluated.
 HELD_EVERY, MOST_HELD = 6, 36

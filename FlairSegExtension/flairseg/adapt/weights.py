@@ -28,7 +28,7 @@ _ELSEWHERE = "Adapt the default model, or one trained by the same recipe."
 
 
 class NotTrainableError(FlairSegError):
-    """The model cannot be trained further: another kind of network, or another pipeline than adaptation knows."""
+    """The model cannot be trained further: its network or pipeline is not supported."""
 
 
 def read_weights(path: Path) -> dict[str, np.ndarray]:

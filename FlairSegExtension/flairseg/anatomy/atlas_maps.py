@@ -1,6 +1,6 @@
 """Images of the atlas for registration and anatomy, precomputed by ``tools/build_atlas.py``: ``atlas_maps.npz``.
 
-Made anew in each process they would take longer than the registration of a case; the suite compares the file with the
+Computed in each process they would take longer than the registration of a case; the suite compares the file with the
 functions here.
 """
 

@@ -1,7 +1,7 @@
 """The lesion table: measurements, region and parts of every lesion; the load by region.
 
 Geometry comes from :mod:`flairseg.lesions`; this module adds diameter, parts and region. Volumes and probabilities are
-those of SimpleITK's label statistics. Fast enough to be made anew after each stroke of a reader's brush: regions are
+those of SimpleITK's label statistics. Fast enough to be recomputed after each stroke of a reader's brush: regions are
 found once (:func:`flairseg.anatomy.find_regions`), everything else here.
 """
 
@@ -27,7 +27,7 @@ from .regions import REGIONS, UNKNOWN, RegionMap, lesion_regions
 PROMINENCE_MM = 1.0
 #: Up to this number of points all pairs are compared; more are reduced to the convex hull first.
 _PAIRWISE_POINTS = 600
-#: Up to this number of summits their passes are looked at one by one before a lesion is flooded.
+#: Up to this number of summits their passes are checked one by one before a lesion is flooded.
 _FEW_SUMMITS = 8
 
 
@@ -49,7 +49,7 @@ class LesionRow:
     slices : tuple of int
         First and last along the through-plane axis, from 0.
     confidence : float or None
-        Share of such lesions that readers drew, where the model's card tells it; else the mean probability of its
+        Share of such lesions that readers drew, if the model's card allows; else the mean probability of its
         class. None where no probabilities are known.
     peak_probability : float or None
         Highest probability of its class.

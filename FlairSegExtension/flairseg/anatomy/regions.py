@@ -171,12 +171,12 @@ class CoarseRegionMap(RegionMap):
 
     @property
     def codes(self) -> np.ndarray:
-        """Tissue of each voxel, made anew."""
+        """Tissue of each voxel, computed at each call."""
         return self.within(_EVERYWHERE)[0]
 
     @property
     def lateral(self) -> np.ndarray:
-        """Voxels in which a ventricle would be a lateral one, made anew."""
+        """Voxels in which a ventricle would be a lateral one, computed at each call."""
         return self.within(_EVERYWHERE)[1]
 
     def within(self, box: Box) -> tuple[np.ndarray, np.ndarray]:

@@ -39,7 +39,7 @@ GRAY, WHITE = (1.17, 0.10), (1.0, 0.06)
 TISSUE_PRIOR = 0.2
 #: Probability of the deep gray nuclei within the cerebrum from which tissue counts as theirs.
 DEEP_GRAY_PRIOR = 0.6
-#: Voxels whose priors are looked at together.
+#: Voxels whose priors are processed together.
 BLOCK_VOXELS = 250_000
 #: What is noted of a voxel before its distance to the surface is known: cortex within a cortical thickness of it, or
 #: within reach of it; fluid where it is outside; off the head; tissue even amid fluid.

@@ -89,7 +89,7 @@ def _is_of(summary: Any, model: ModelCard | InUse, regions: bool) -> bool:
 
 
 def _reader(made: Mapping[str, Any], model: InUse) -> ModelCard | None:
-    """The model for the scan of a result: the one in use or its parent; None where the result does not tell."""
+    """The model for the scan of a result: the one in use or its parent; None if the result does not state it."""
     if scope_of(model.card) is None:
         return model.card
     known = made.get("adaptation")

@@ -130,7 +130,7 @@ def _has(person: Session, column: str) -> bool:
 
 
 def tsv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
-    """Rows as BIDS wants tables: tabs, ``n/a`` for what is not known."""
+    """Rows in BIDS format: tabs, ``n/a`` for what is not known."""
     cells = ([str("n/a" if row.get(c) in (None, "") else row.get(c)) for c in columns] for row in rows)
     lines = ["\t".join(columns), *("\t".join(c.replace("\t", " ").replace("\n", " ") for c in line) for line in cells)]
     return "\n".join(lines) + "\n"

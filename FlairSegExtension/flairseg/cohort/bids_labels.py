@@ -73,7 +73,7 @@ def subject_labels(names: Iterable[str]) -> dict[str, str]:
     """A unique label for each subject of a source, also on case-insensitive disks.
 
     Where the labels of several names are the same (``1-12`` and ``11-2``), the name that is its own label keeps it, and
-    a piece of its hash goes behind each other one: images of two subjects are never taken for visits of one.
+    a piece of its hash goes behind each other one: images of two subjects are never treated as visits of one.
 
     Parameters
     ----------
@@ -160,7 +160,7 @@ def subject_and_session(parts: Iterable[str]) -> tuple[str, str]:
     """Subject and visit by the folders (outermost first) and the stem of a file.
 
     Names of visits are the visit, words that any folder could have (``anat``, ``nifti``) are left out, all the rest is
-    the subject: two folders that are not known to be visits of one patient are never taken for that.
+    the subject: two folders that are not known to be visits of one patient are never treated as such.
 
     Returns
     -------

@@ -117,7 +117,7 @@ def _rows(table: Path) -> Sequence[dict[str, str]]:
     try:
         return read_rows(table, given=False)
     except FlairSegError:
-        # A table beside the images is a help; without it the images are there all the same.
+        # The table is optional.
         return []
 
 

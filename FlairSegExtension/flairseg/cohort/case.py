@@ -74,7 +74,7 @@ class Work:
     raw: str = ""
 
     def pseudonymiser(self) -> Pseudonymiser | None:
-        """A new one under the run's key, which knows no names yet; None: no pseudonyms."""
+        """A new one under the run's key, without names yet; None: no pseudonyms."""
         return None if self.secret is None else Pseudonymiser(self.secret)
 
 
@@ -149,7 +149,7 @@ class _Made:
     options_sha256 : str
     attempts : int
     file_stamp, file_sha256 : str
-        Of the image, under the key where there are pseudonyms; empty as long as it was not looked at.
+        Of the image, under the key where there are pseudonyms; empty until it was checked.
     """
 
     options_sha256: str

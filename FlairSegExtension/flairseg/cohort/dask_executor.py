@@ -31,7 +31,7 @@ _FIRST_WORKER_S = 120.0
 
 
 class CohortPlugin(WorkerPlugin):
-    """Tells each worker, also one that joins later, what the tasks of a run need, and opens the model there."""
+    """Sends each worker, also one that joins later, the data of the run's tasks, and loads the model there."""
 
     def __init__(self, run: str, work: Work, own: bool = False) -> None:
         self.name = f"flairseg-{run}"

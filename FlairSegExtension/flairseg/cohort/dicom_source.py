@@ -1,9 +1,8 @@
 """Sessions of a tree of DICOM studies: one study of one patient each, whatever folders and files are called.
 
-Serves the exports of PACS, CDs with a DICOMDIR, and Orthanc's archives and storage alike: headers tell what belongs
-together. One header per file is read, without its pixels; the FLAIR of each study is chosen as
-:func:`flairseg.dicom.find_flair` does, by the headers alone. A study of which no header names a FLAIR is looked at
-when its turn comes.
+Serves the exports of PACS, CDs with a DICOMDIR, and Orthanc's archives and storage alike: headers determine what
+belongs together. One header per file is read, without its pixels; the FLAIR of each study is chosen as by
+:func:`flairseg.dicom.find_flair`, from headers alone. A study of which no header names a FLAIR is examined
 """
 
 from __future__ import annotations

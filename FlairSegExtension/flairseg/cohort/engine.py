@@ -23,7 +23,7 @@ ELSEWHERE = frozenset(
 )  # fmt: skip
 #: Number of resubmissions of a task without an answer.
 MOST_LOSSES = 5
-#: Tables are written anew after so many seconds, and not more often than this share of the time allows.
+#: Tables are rewritten after so many seconds, and not more often than this share of the time allows.
 TABLES_S, TABLES_SHARE = 10.0, 1 / 30
 
 
@@ -101,7 +101,7 @@ class Engine:
         finally:
             self._executor.close()
             for case in self._in_flight:
-                # Ended with the run, and no fault of its own.
+                # Ended with the run, without an error.
                 begun.end(self._layout, case)
 
     def _drive(self) -> None:

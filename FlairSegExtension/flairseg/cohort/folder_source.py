@@ -13,7 +13,7 @@ from .bids_labels import date_in, first_name, label_of, subject_and_session
 from .dicom_source import dicom_sessions, is_dicom_folder
 from .model import FOLDERS, Session
 
-#: Folders that hold results and no images of their own.
+#: Folders of results, without input images.
 _RESULTS = frozenset({"derivatives", "flairseg", "results", "work", "__pycache__"})
 #: Voxels along K, J, I of a head: what images are judged by here is their names alone.
 _ANY_HEAD = (32, 256, 256)

@@ -153,7 +153,7 @@ def _compared(plan: ChangeRow, rows: Sequence[SessionRow], work: Work) -> Change
         session, shown = work.sessions[row.case], work.shown[row.case]
         learn_names(session, shown, pseudonymiser)
         volume = replace(read_session(session), name=row.case)
-        # Without a mask it is segmented anew.
+        # Without a mask it is segmented again.
         mask = layout.root / row.files["dseg"] if one_model else None
         studies.append(StudyInput(volume, mask, date=row.session.date if dated else None))
     result = follow(studies, None if one_model else prepare(work), work.options.device)

@@ -1,7 +1,7 @@
 """One run per output folder: a lock that the operating system drops when its holder dies, and a heartbeat for shares.
 
 ``flock`` ends with the process that holds it, ``kill -9`` included. Some network file systems grant it to every
-computer; there the file's time tells, which the holder renews: a lock of another computer counts while it is fresh.
+computer; there the file's time decides, which the holder renews: a lock of another computer counts while it is recent.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from ..models.in_use import InUse, resolved
 from ..models.scope import scope_of
 from ..models.store import pipeline_sha256
 
-#: Version of what a row and the files of a case hold; a higher one makes results anew.
+#: Version of what a row and the files of a case hold; a higher one invalidates earlier results.
 FORMAT = 1
 
 
@@ -39,7 +39,7 @@ class CaseOptions:
     parent, parent_sha256 : str
         Of the model for sessions unlike those that the model in use was adapted to; empty: there is none.
     adaptation : str
-        Digest of the adapted model's card: which sessions are unlike stands there.
+        Digest of the adapted model's card: it defines which sessions are unlike.
     """
 
     model: str

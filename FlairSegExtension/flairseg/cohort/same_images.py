@@ -31,7 +31,7 @@ def same_images(rows: Iterable[SessionRow]) -> list[tuple[str, ...]]:
 
 
 def same_images_text(groups: Sequence[Sequence[str]]) -> str:
-    """What a reader should know of :func:`same_images`; empty where there are none."""
+    """A remark on :func:`same_images`; empty if there are none."""
     if not groups:
         return ""
     named = "; ".join(" = ".join(group) for group in groups[:_NAMED])

@@ -14,7 +14,7 @@ from .scan import TRAITS, Frame, Image
 def without_copies(images: Sequence[Image]) -> tuple[list[Image], CaseWarning | None]:
     """The images of a series without those that are there twice.
 
-    Two files are copies where position, kind and pixels agree, whatever their UIDs: some archives give a copy a new
+    Two files are copies if position, kind and pixels agree, even with different UIDs: some archives give a copy a new
     one, and some anonymisers give one UID to all slices.
 
     Parameters

@@ -131,7 +131,7 @@ def find_flair(
     folder : path
         A folder with a series, a study or many, or a DICOMDIR file, or one multi-frame file.
     series : str, optional
-        SeriesNumber or SeriesInstanceUID of the one to take, whatever it is.
+        SeriesNumber or SeriesInstanceUID of the one to take, of any kind.
     by_look : bool
         Whether a series not identified as FLAIR by its header may be chosen by its voxels.
     progress : callable, optional

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-#: Tags of the attributes that :mod:`.scan` and :mod:`.read` look at, as GDCM names them.
+#: Tags of the attributes that :mod:`.scan` and :mod:`.read` use, as GDCM names them.
 _TAGS = {
     "PatientID": "0010|0020", "PatientBirthDate": "0010|0030", "PatientSex": "0010|0040", "StudyDate": "0008|0020",
     "SOPClassUID": "0008|0016", "SOPInstanceUID": "0008|0018", "StudyInstanceUID": "0020|000d",

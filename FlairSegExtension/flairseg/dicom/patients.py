@@ -23,7 +23,7 @@ _Owned = TypeVar("_Owned")
 
 
 def digests(data: Header, keywords: Sequence[str]) -> tuple[str, ...]:
-    """Keyed digests of a header's values, one per keyword; empty where there is no value, or one that says nothing."""
+    """Keyed digests of a header's values, one per keyword; empty where there is no value, or an uninformative one."""
     return tuple(_digest(_value(data, keyword)) for keyword in keywords)
 
 

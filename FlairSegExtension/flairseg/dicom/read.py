@@ -102,7 +102,7 @@ def read_found(found: FoundFlair, name: str) -> DicomVolume:
 
 
 def read_plainly(folder: str | Path) -> Volume:
-    """The FLAIR of a folder as :func:`flairseg.read_volume` wants it: by its headers alone, with or without pydicom.
+    """The FLAIR of a folder for :func:`flairseg.read_volume`: by its headers alone, with or without pydicom.
 
     Parameters
     ----------

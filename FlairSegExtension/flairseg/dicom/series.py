@@ -154,7 +154,7 @@ def list_series(
 def group(images: Iterable[Image]) -> list[Series]:
     """Images grouped to series by their UIDs; those without a UID by folder; parts of one series are joined.
 
-    Images of different patients are never in one series, whatever their UIDs.
+    Images of different patients are never in one series, even with the same UIDs.
     """
     groups: dict[tuple[str, ...], list[Image]] = {}
     for image in images:
@@ -194,7 +194,7 @@ def _series(images: list[Image]) -> Series:
 def _with_remarks(
     stack: Stack, stacks: list[Stack], total: int, images: list[Image], doubts: list[CaseWarning]
 ) -> Stack:
-    """The stack with what its reader should know about the rest of the series."""
+    """The stack with remarks on the rest of the series."""
     warnings, information = list(stack.warnings), []
     used, kept = len(stack.frames), sum(len(s.frames) for s in stacks)
     text = f"{used} of {total} images of the series are used."

@@ -77,7 +77,7 @@ def read_stack(stack: Stack, name: str, step: Callable[[float], None] | None = N
     if padding:
         information.append(_blank(array, padding, inverted))
     if inverted:
-        # Air is white in MONOCHROME1; the methods want it dark.
+        # Air is white in MONOCHROME1; the methods expect it dark.
         np.subtract(array.max(), array, out=array)
         text_ = "The image is stored inverted (MONOCHROME1); it was inverted back."
         warnings.append(CaseWarning(text_, "stored-inverted"))

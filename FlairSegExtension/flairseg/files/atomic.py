@@ -231,7 +231,7 @@ def check_folder(folder: Path) -> None:
 def output_error(folder: Path, error: OSError) -> OutputError:
     """The typed error, with advice, for an operating system's one."""
     number = error.errno
-    # Libraries tell that a file could not be written, not why.
+    # Libraries report that a file could not be written, not why.
     full = number == errno.EIO and _free_bytes(folder) < _FULL_BYTES
     if full or number in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
         return OutputError(
@@ -310,7 +310,7 @@ def _make_folder(folder: Path) -> list[Path]:
 
 
 def _remove_folders(created: list[Path]) -> None:
-    """Take back folders that were created for results which then did not come; filled ones stay."""
+    """Remove folders that were created for results that were not written; filled ones stay."""
     for path in reversed(created):
         try:
             path.rmdir()

@@ -226,7 +226,7 @@ def header_warnings(path: str | Path) -> tuple[CaseWarning, ...]:
             return (*nifti_placement(parse_header(head, path.name), path.name).warnings, *converter_warnings(path))
     except InvalidGeometryError:
         raise
-    except Exception:  # noqa: BLE001 - whatever else is wrong with the file, its reader says so
+    except Exception:  # noqa: BLE001 - other faults are reported by the file's reader
         return ()
     return ()
 

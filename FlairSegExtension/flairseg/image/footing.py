@@ -41,7 +41,7 @@ DARKEST = 0.12
 HOUNSFIELD_AIR = (-1100.0, -900.0)
 _MOST_SAMPLES = 2_000_000
 _FEWEST = 1000
-#: Of every so many voxels one is looked at first: air that is clearly at 0 needs no exact level.
+#: Of every so many voxels one is checked first: air that is clearly at 0 needs no exact level.
 _THINNED = 17
 
 

@@ -18,7 +18,7 @@ _PAGED_BYTES = 32_000_000
 FILED_BYTES = 400_000_000
 #: File systems that are on a disk and can reserve room, and how often the file must fit into what is free there.
 DISK_SYSTEMS, ROOM = frozenset({"ext4", "xfs", "btrfs", "f2fs", "overlay"}), 4
-#: Slices that are read before their pages are let go.
+#: Slices that are read before their pages are released.
 _READ_SLICES = 8
 
 

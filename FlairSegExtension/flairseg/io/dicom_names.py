@@ -23,7 +23,7 @@ def may_be_dicom(path: Path) -> bool:
 
 
 def learn_headers(path: Path, pseudonymiser: Pseudonymiser, files: Sequence[Path] = ()) -> None:
-    """Let the pseudonymiser know the names in a DICOM input's headers, so that no message or error repeats them.
+    """Register the names in a DICOM input's headers with the pseudonymiser, so that no message or error repeats them.
 
     Of each series the header of one file is read and its description, in which people write names, is reduced to its
     technical words.

@@ -1,6 +1,6 @@
 """Reading of masks: a label map of any program, in FlairSeg's classes, on its image's grid.
 
-Order of belief. A meaning that the user states goes before all. Else a segmentation that describes its segments (3D
+Order of precedence. A meaning stated by the user comes first. Else a segmentation that describes its segments (3D
 Slicer, MITK, DICOM SEG) is read by the segment's id, its name, then its terminology code - never by the number alone.
 Else a file that FlairSeg signed is read as what it was written as. Else plain values 1, 2, 3 are taken for FlairSeg's
 own, if they can be; whatever else is found is refused with the list of what was found.

@@ -28,7 +28,7 @@ CHANGE_MAP_DESCRIPTION = "FlairSeg change map, research use only"
 def labels_description(labels: np.ndarray, classes: Collection[int] = tuple(CLASS_BY_VALUE)) -> str:
     """Header text of a label map: its kind, and the voxels of each class, ``-`` for one that was not assessed.
 
-    Programs copy headers to what they make of a file: a mask of 0 and 1 with the header of a label map is told by its
+    Programs copy headers to derived files: a mask of 0 and 1 with the header of a label map is recognised by its
     other number of voxels.
 
     Parameters

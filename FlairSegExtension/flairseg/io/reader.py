@@ -271,7 +271,7 @@ def _thickness_warning(path: Path) -> CaseWarning:
 
 
 def _check_trailing(path: Path, header: NiftiHeader) -> None:
-    """Refuse a file that goes on behind the voxels of its header: a part of the head, or of the lesions, is there."""
+    """Refuse a file with more voxels than its header states: a part of the head, or of the lesions, is there."""
     if header.trailing:
         raise UnreadableImageError(
             f"{path.name} holds more voxels than its header announces ({' x '.join(map(str, header.shape))}).",

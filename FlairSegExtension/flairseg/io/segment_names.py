@@ -90,7 +90,7 @@ def is_generic(name: str) -> bool:
 
 
 def may_be_lesions(name: str) -> bool:
-    """Whether a name that :func:`class_of_name` does not know could mean lesions all the same."""
+    """Whether a name that :func:`class_of_name` does not know could still mean lesions."""
     words = _words(name)
     return any(word in _LESION_WORDS or "lesi" in word or "hyperint" in word or word == "ms" for word in words)
 

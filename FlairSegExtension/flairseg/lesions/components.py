@@ -28,7 +28,7 @@ _FEW_VOXELS = 500
 _PIECE = 64
 #: Up to so many points on the ventricles' surface, comparing pieces takes less time than importing SciPy's k-d tree.
 _FEW_POINTS = 10_000
-#: Of so many voxels of a surface one is looked at first, to know how far the nearest may be.
+#: Of so many voxels of a surface one is checked first, to bound the distance of the nearest.
 _SAMPLED = 50
 
 
@@ -110,7 +110,7 @@ class Lesion:
 
     @property
     def margin(self) -> float | None:
-        """Mean probability minus that of :attr:`runner_up`; negative where the model would say otherwise."""
+        """Mean probability minus that of :attr:`runner_up`; negative where the model prefers another class."""
         second = self.runner_up
         return None if second is None else self.probabilities[self.value] - self.probabilities[second]
 
@@ -239,7 +239,7 @@ def numbered_like(found: LesionMap, previous: LesionMap) -> LesionMap:
     """Give regions the numbers that they had before an edit.
 
     A region takes the number of the earlier one with which it shares most voxels; where several want the same one (a
-    lesion cut in two), the largest share gets it. A region that vanished and comes back takes its number again. New
+    lesion cut in two), the largest share gets it. A region that vanished and returns gets its number again. New
     regions get numbers above all that were used.
 
     Parameters
@@ -295,7 +295,7 @@ def _shares(found: LesionMap, previous: LesionMap) -> list[tuple[int, int, int]]
 
 
 def _shares_of_vanished(found: LesionMap, previous: LesionMap) -> list[tuple[int, int, int]]:
-    """The same for regions that had vanished; regions with half of the voxels or more count as come back."""
+    """The same for regions that had vanished; regions with half of the voxels or more count as returned."""
     out = []
     for number, box, mask in previous.vanished:
         both = common(box, found.box)

@@ -67,7 +67,7 @@ def rethresholded(
         free = (labels[k] != VENTRICLES) | (chance[k] >= high)
         if original is not None:
             free &= labels[k] == original[k]
-            # What the reader painted or kept by hand is a core of its own.
+            # Voxels that the reader painted or kept are cores.
             candidate[k][(labels[k] == LESION) & (labels[k] != original[k])] = 1
         candidate[k][free & (chance[k] >= low)] = 1
         dropped = free & (labels[k] == LESION)

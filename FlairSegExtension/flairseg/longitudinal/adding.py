@@ -146,7 +146,7 @@ def _drawn(study: Study, space: CommonSpace, number: int, outlines: Sequence[np.
     within = ((index >= 0) & (index < marked.shape)).all(axis=1)
     kji, index = kji[within], index[within]
     chosen = kji[marked[tuple(index.T)]]
-    # What has come or gone since is no normal hyperintensity, whatever one study alone looks like.
+    # A hyperintensity that appeared or disappeared is not normal, even if one study alone suggests it.
     chosen = chosen[labels[tuple(chosen.T)] != VENTRICLES]
     labels[tuple(chosen.T)] = LESION
     box = bounding_box(labels, (LESION,))

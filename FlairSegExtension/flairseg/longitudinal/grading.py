@@ -1,9 +1,9 @@
 """Self-grade of a follow-up on its own scans: detection of injected lesions of known size, and false changes.
 
-Lesions are injected into the last study (:mod:`.injecting`), which is segmented and compared with the first study anew:
-how many are called new, by size? And the last study is compared with a re-positioned copy of itself, in which nothing
-has changed: what is called there is false. Both describe what this pair of scans allows, with its slices, noise and
-contrast, not what a reader would see.
+Lesions are injected into the last study (:mod:`.injecting`), which is segmented and compared again with the first
+study; the share called new is reported by size. The last study is also compared with a re-positioned copy of itself,
+without any change: what is called there is false. Both describe what this pair of scans allows, with its slices, noise
+and contrast, not what a reader would see.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ LOCAL_MM = 12.0
 EDGE_CLASSES = 12
 #: Fewest voxels in which noise can be measured.
 FEWEST = 500
-#: Noise is never taken to be smaller than this share of the brain's median: quantisation, and what no model knows.
+#: Noise is never assumed to be smaller than this share of the brain's median: quantisation, and what no model knows.
 SMALLEST_NOISE = 0.02
 #: Standard deviation of a normal distribution by its median absolute deviation.
 _MAD = 1.4826

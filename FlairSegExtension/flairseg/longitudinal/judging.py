@@ -76,7 +76,7 @@ class Pair:
     Attributes
     ----------
     witness : Witness
-        Tells what stands out of the subtraction.
+        Determines what exceeds the noise of the subtraction.
     probabilities : tuple of two ndarray of float
         Of lesion.
     reliefs : tuple of two ndarray of float

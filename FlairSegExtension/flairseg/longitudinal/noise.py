@@ -26,7 +26,7 @@ from .harmonise import Difference
 #: 0.43, to 200 mm3 0.74, to 1000 mm3 0.78, above 0.51. One figure for all: of 445 lesions none was called changed.
 SURFACE_MM = 0.9
 #: Noise of the ventricles' volume between two scans, percent, for slices thicker than :data:`THICK_MM`: 95th percentile
-#: of 17 retests 16 to 20, by model (phantoms that were sliced anew stayed below 8; interpolated copies of real scans
+#: of 17 retests 16 to 20, by model (re-sliced phantoms stayed below 8; interpolated copies of real scans
 #: vary more).
 VENTRICLE_NOISE_PERCENT = 20.0
 #: For thinner slices: three retests stayed below 4.5; set with care, since three are few.
@@ -51,7 +51,7 @@ SIGNIFICANT = 3.1
 SMALLEST_CONTRAST = 0.125
 #: A lesion is taken to be there already where a study shows it at this share of its contrast, in its own place or
 #: within a slice of it: half is what remains of a lesion that is across the border of two slices, a little less where
-#: the slices are tilted as well (0.45 in a phantom that was sliced anew; new lesions of two real pairs: 0.32 and less).
+#: the slices are tilted as well (0.45 in a re-sliced phantom; new lesions of two real pairs: 0.32 and less).
 SEEN_SHARE = 0.4
 #: Brain that is neither fluid nor vessel, in shares of the brain's median (white matter is about 0.95).
 SOLID = (0.75, 1.5)

@@ -36,7 +36,7 @@ class State:
     rgb: tuple[int, int, int]
 
 
-#: In the order in which a reader wants them.
+#: In reading order.
 STATES: tuple[State, ...] = (
     State(NEW, 1, "New", "Present in the last study, absent in the first.", CLASS_BY_VALUE[LESION].rgb),
     State(ENLARGING, 2, "Enlarging", "Larger in the last study by more than the noise.", (255, 140, 26)),

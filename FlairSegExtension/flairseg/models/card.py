@@ -174,7 +174,7 @@ class PipelineConfig:
 
     @property
     def output_channels(self) -> int:
-        """Channels that the network must put out."""
+        """Channels that the network must output."""
         return 1 if self.output == "gray" else len(self.output_classes)
 
     @classmethod

@@ -148,7 +148,7 @@ def remove(model_id: str) -> Path:
     try:
         staging = Staging(folder.parent, "removed")
         try:
-            # One rename, so that a kill leaves all of the model or nothing that is taken for one.
+            # One rename, so that after a kill the model is complete or absent.
             os.replace(folder, staging.content / model_id)
         finally:
             staging.remove()

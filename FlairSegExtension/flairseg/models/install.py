@@ -138,7 +138,7 @@ def _same_model(card: ModelCard, target: Path) -> ModelCard | None:
 
 @contextmanager
 def _opener(source: Path) -> Iterator[_Opener]:
-    """A way to open a model's files by name, whatever the model came as."""
+    """Access to a model's files by name, for a zip, a folder or a file."""
     try:
         mode = source.stat().st_mode
     except OSError as error:

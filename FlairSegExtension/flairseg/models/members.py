@@ -1,4 +1,4 @@
-"""Ensembles: a card without weights of its own, whose members are other models and vote with a weight for each class.
+"""Ensembles: a card without its own weights, whose members are other models and vote with a weight for each class.
 
 A member that does not segment a class has no weight for it. An ensemble is identified, instead of by a file's sha256,
 by a digest over its members' own sha256 and their weights.

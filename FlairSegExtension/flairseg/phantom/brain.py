@@ -3,7 +3,7 @@
 The cerebrum starts as a smooth, unfolded hull (union of lobes). Sulci are the zero set of band-limited noise that is
 constant along the hull's normal, so that they run inwards as sheets half a wavelength apart, meander like real ones and
 end at a depth that varies from place to place. Everything within the cortex' thickness of the hull or of a sheet is
-cortex. The Sylvian fissure, the insula and the interhemispheric fissure are sheets of their own.
+cortex. The Sylvian fissure, the insula and the interhemispheric fissure are separate sheets.
 """
 
 from __future__ import annotations

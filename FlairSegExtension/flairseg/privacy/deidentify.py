@@ -307,7 +307,7 @@ def clean_nifti(raw: bytes, name: str = "the image") -> bytes:
     Parameters
     ----------
     raw : bytes
-        The file, gzip-compressed or not; what comes out is as what went in.
+        The file, gzip-compressed or not; the output has the same compression.
     name : str
         For error messages.
 

@@ -108,7 +108,7 @@ def find_flair(flair: Path | None, files: CaseFiles, summary: Summary) -> Path:
 
 
 def sheet_beside(followup: Path) -> bytes:
-    """The picture of a follow-up, PNG, made anew from its pixels; empty where there is none, or no usable one."""
+    """The picture of a follow-up, PNG, re-encoded from its pixels; empty where there is none, or no usable one."""
     from PIL import Image
 
     path = followup.with_name(followup.name.removesuffix(".json") + ".png")

@@ -91,7 +91,7 @@ def from_segmentation(
     study_date : str
         ISO date, if known.
     labels : ndarray, shape (K, J, I), optional
-        The labels as they were corrected, on the same grid; the lesions are measured anew then.
+        The labels as they were corrected, on the same grid; the lesions are then measured again.
     regions : bool
         Find the regions of the lesions where they are not known (some seconds).
     """

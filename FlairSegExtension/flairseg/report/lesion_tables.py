@@ -41,7 +41,7 @@ def calibrated(rows: Iterable[Row]) -> bool:
 
 
 def _columns(rows: Sequence[Row]) -> list[str]:
-    """Columns of which at least one row knows something."""
+    """Columns with at least one known value."""
     known = {
         "region": any(row.region is not None for row in rows),
         "diameter": any(row.diameter_mm is not None for row in rows),

@@ -1,6 +1,6 @@
 """Selection of the most informative slices, and their drawing: image, outlines, lesion numbers, side marks and scale.
 
-A :class:`SliceView` knows nothing of paper or screen: lengths are in mm from the upper left corner of the picture, so
+A :class:`SliceView` is independent of paper and screen: lengths are in mm from the upper left corner of the picture, so
 HTML and PDF draw the very same lines. Radiological display: the patient's right is on the left.
 """
 

@@ -26,7 +26,7 @@ _SAME_SHARE = 0.002
 
 @dataclass(frozen=True)
 class Summary:
-    """What a summary says of a case; without a summary, nothing.
+    """Content of a summary of a case; empty without a summary.
 
     Attributes
     ----------

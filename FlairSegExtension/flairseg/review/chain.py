@@ -111,7 +111,7 @@ class _Judged:
                 yield self._problem(CHANGED, event, "differs from its content when it was stored")
 
     def linked(self) -> Iterator[Problem]:
-        """Events that their successor does not know."""
+        """Events whose hash their successor does not contain."""
         inserted = self._inserted()
         for n in inserted:
             yield self._problem(INSERTED, self._events[n], "is where another event was stored")

@@ -179,7 +179,7 @@ def _is_passing(failure: StoreError) -> bool:
 
 
 def _lock_number(stream: str) -> int:
-    """The advisory lock of a stream: 64 bits of its hash, signed as PostgreSQL wants them."""
+    """The advisory lock of a stream: 64 bits of its hash, signed, as PostgreSQL requires."""
     digest = hashlib.sha256(b"flairseg " + stream.encode("utf-8")).digest()
     return int.from_bytes(digest[:8], "big", signed=True)
 

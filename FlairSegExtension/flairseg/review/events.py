@@ -1,7 +1,7 @@
 """Events: canonical JSON, and a sha256 that chains each to its predecessor in its stream.
 
 Order is the sequence number that the store gives, never the time: clocks are set, and go back. The hash covers
-everything an event says, so that changing, moving or removing one can be detected (:mod:`.chain`).
+the whole content of an event, so that changing, moving or removing one can be detected (:mod:`.chain`).
 
 The idea is that of a linked time stamp: Haber S, Stornetta WS. How to time-stamp a digital document.
 J Cryptology 1991;3:99-111, doi:10.1007/BF00196791.

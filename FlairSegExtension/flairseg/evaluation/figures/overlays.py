@@ -48,7 +48,7 @@ _EDGES = {"axial": "RL", "coronal": "RL", "sagittal": "AP"}
 
 @dataclass(frozen=True)
 class Overlays:
-    """The pictures, and what a reader must know about which there are."""
+    """The pictures, and remarks on their selection."""
 
     pictures: tuple[Picture, ...] = ()
     notes: tuple[str, ...] = ()
