@@ -84,7 +84,7 @@ def test_one_case(head_file, model, tmp_path):
     assert result.exit_code == 0, result.output
     assert names(tmp_path / "out") == files_of("head-a")
     summary = json.loads((tmp_path / "out" / "head-a_summary.json").read_text())
-    row = next(line for line in result.stdout.splitlines() if "head-a" in line and "│" in line)
+    row = next(line for line in result.stdout.splitlines() if line.startswith("head-a "))
     for value in (*summary["volumes_ml"].values(),):
         assert f"{value:.2f}" in row
     assert f" {summary['lesion_count']} " in row
@@ -174,6 +174,18 @@ def test_existing_results_are_kept_unless_overwritten(head_file, model, tmp_path
     assert {p.name: p.stat().st_mtime_ns for p in tmp_path.iterdir()} == before
     assert run(*arguments, "--overwrite").exit_code == 0
     assert names(tmp_path) == files_of("head-a")
+
+
+def test_a_name_of_usual_length_is_on_one_line_of_80_columns(head_file, model, tmp_path, monkeypatch):
+    """Logs of batch systems have 80 columns: names were broken at 9 letters, and could not be searched for."""
+    monkeypatch.setenv("COLUMNS", "80")
+    case = "sub-0123_ses-month"
+    arguments = ("-o", tmp_path / "out", "-m", model, "--no-regions", "--name", case)
+    (row,) = (x for x in run("segment", head_file, *arguments).stdout.splitlines() if case in x)
+    assert len(row.rstrip()) <= 80
+    listed = run("models").stdout.splitlines()
+    assert any(line.startswith("flairseg2d-distilled-v1.0 * ") and line.rstrip().endswith("intact") for line in listed)
+    assert any(line.startswith("FlairSeg 2D light, four classes") for line in listed)
 
 
 @pytest.mark.parametrize("same", [True, False])

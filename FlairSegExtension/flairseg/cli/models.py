@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -102,13 +103,22 @@ def show_models() -> int:
     """Print the table; exit code 2 if there is no model or one is damaged."""
     messages, results = messages_console(), results_console()
     found, default = survey(), default_model()
-    table = Table(title="Models", title_justify="left", title_style="bold", caption="* used when no --model is given")
-    table.add_column("Id", no_wrap=True)
-    for column in ("Title", "Licence"):
-        table.add_column(column, overflow="fold")
+    # Id and title share a column: side by side they leave no room for words in a terminal of 80 columns.
+    caption = "* used when no --model is given"
+    table = Table(
+        title="Models",
+        title_justify="left",
+        title_style="bold",
+        caption=caption,
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+    table.add_column("Id and title", overflow="fold")
+    table.add_column("Licence", overflow="fold", max_width=12)
     table.add_column("Size", justify="right", no_wrap=True)
-    table.add_column("Found in")
-    table.add_column("Weights")
+    table.add_column("Found in", overflow="fold")
+    table.add_column("Weights", no_wrap=True)
     problems: list[tuple[str, FlairSegError]] = []
     for where, card in found:
         if isinstance(card, FlairSegError):
@@ -122,9 +132,8 @@ def show_models() -> int:
             gone = isinstance(error, ModelNotFoundError)
             state, style = "missing" if gone else "damaged", "bold red"
         name = f"{card.id} *" if card.id == default else card.id
-        table.add_row(
-            Text(name), Text(_title(card)), Text(card.licence), _size(card), Text(where), Text(state, style=style)
-        )
+        titled = Text.assemble((name, "bold"), "\n", (_title(card), "dim"))
+        table.add_row(titled, Text(card.licence), _size(card), Text(where), Text(state, style=style))
     if table.row_count:
         results.print(table)
     else:
