@@ -3,6 +3,7 @@
 Serves the exports of PACS, CDs with a DICOMDIR, and Orthanc's archives and storage alike: headers determine what
 belongs together. One header per file is read, without its pixels; the FLAIR of each study is chosen as by
 :func:`flairseg.dicom.find_flair`, from headers alone. A study of which no header names a FLAIR is examined
+when it is segmented.
 """
 
 from __future__ import annotations
