@@ -153,7 +153,7 @@ class FlairSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._initializeParameterNode()
 
     def cleanup(self) -> None:
-        """The panel goes: the run ends, nothing keeps observing the scene."""
+        """Clean up with the panel: the run ends, all observers of the scene are removed."""
         self._setParameterNode(None)
         self.removeObservers()
         if self._picking is not None:

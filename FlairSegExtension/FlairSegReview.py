@@ -95,7 +95,7 @@ class FlairSegReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self._sceneStartClose)
 
     def cleanup(self) -> None:
-        """The panel goes: sessions are closed, nothing keeps observing the scene."""
+        """Clean up with the panel: sessions are closed, all observers of the scene are removed."""
         self.removeObservers()
         self.exit()
         for tab in self._tabs:
@@ -141,7 +141,7 @@ class FlairSegReviewWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
 
 class FlairSegReviewLogic(ScriptedLoadableModuleLogic):
-    """Nothing of its own: sessions and studies are :mod:`flairseg.study`'s, usable from the Python console."""
+    """No logic here: sessions and studies are :mod:`flairseg.study`'s, usable from the Python console."""
 
 
 class FlairSegReviewTest(ScriptedLoadableModuleTest):

@@ -173,7 +173,7 @@ def temper(network: torch.nn.Module, temperature: float) -> torch.nn.Module:
     Raises
     ------
     ValueError
-        If the network has no last layer of its own (a mean of networks).
+        If the network has no single last layer (a mean of networks).
     """
     if temperature == 1:
         return network

@@ -6,7 +6,7 @@ of lesions classified as new, enlarging etc., then the figures behind the consta
 
 - a scan of a Tabriz or Ljubljana patient with a copy rotated by up to 4 degrees and shifted by up to 4 mm (cubic
   interpolation to a new grid), with other brightness, coil sensitivity and noise;
-- two scans of a digital phantom with different tilt, slice positions, slice thickness and noise, sampled anew without
+- two scans of a digital phantom with different tilt, slice positions, slice thickness and noise, resampled without
   interpolation.
 
 The Ljubljana pairs that ``evaluate_change`` measures (patients 01 and 03) are left out.

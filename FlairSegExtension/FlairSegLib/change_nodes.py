@@ -1,7 +1,7 @@
 """Changes between two studies as nodes: aligned volumes, difference, lesions coloured by state.
 
 Nothing of the user's is moved or hardened. Each study gets a second volume node that shares the voxels of the first and
-is under its own transform node, which maps it to the half-way space of the studies; what was computed lies
+is under its own transform node, which maps it to the half-way space of the studies; what was computed is
 in that space itself.
 """
 

@@ -34,7 +34,7 @@ REQUIREMENTS = Path(__file__).resolve().parents[1] / "Resources" / "requirements
 #: Packages of the package index that Slicer does not bring.
 PACKAGES = ("onnxruntime",)
 RUNTIME, GPU_RUNTIME = "onnxruntime", "onnxruntime-gpu"
-#: For the event store of studies and verdicts, and for the analysis of a study: asked for when first used.
+#: For the event store of studies and verdicts, and for the analysis of a study: requested when first used.
 STORE_PACKAGES = ("SQLAlchemy>=2.0",)
 POSTGRESQL_PACKAGES = ("psycopg[binary]>=3.1",)
 STATISTICS_PACKAGES = ("statsmodels", "pandas", "matplotlib", "jinja2")
@@ -203,7 +203,7 @@ def _package_folders() -> tuple[tuple[str, int], ...]:
 def requirements(device: str = settings.AUTOMATIC) -> list[str]:
     """The lines of ``requirements.txt``, with the one flavour of onnxruntime that this device needs.
 
-    An installed flavour stays, whichever it is, unless the GPU is asked for and it cannot drive one.
+    An installed flavour stays, whichever it is, unless the GPU is requested and it cannot drive one.
     """
     return _lines(_flavour(device))
 
@@ -410,7 +410,7 @@ class _Heard(io.TextIOBase):
     Parameters
     ----------
     stream : text stream or None
-        Where everything that is written goes as well.
+        A copy of everything that is written goes there.
     """
 
     #: Characters kept: the cause is at the end of pip's output.

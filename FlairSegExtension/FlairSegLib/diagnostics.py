@@ -17,7 +17,7 @@ PACKAGES = ("numpy", "scipy", "SimpleITK", "scikit-image", *dependencies.FLAVOUR
 #: A name in quotation marks; an apostrophe between two letters is part of it.
 _QUOTED = re.compile(r"(?<!\w)'.*?'(?!\w)|“[^”\n]*”")
 #: A path of any system: its begin, everything up to the last separator of the line, the last name. That ends with a
-#: file's extension; else before the sentence goes on.
+#: file's extension; else before the rest of the sentence.
 _PATH = re.compile(
     r"""(?: (?<!\w)[A-Za-z]:[\\/] | \\\\(?=\w) | file:/+ | (?<![\w.:/<])~?/(?=[^\s/]) )
         (?: [^\n]*[\\/] )?

@@ -111,7 +111,7 @@ class Job:
     token: CancelToken = field(default_factory=CancelToken)
 
     def cancel(self) -> None:
-        """Its answer is not wanted any more; the worker goes on with the next task."""
+        """Its answer is no longer needed; the worker continues with the next task."""
         self.worker.cancel(self)
 
 
@@ -125,8 +125,8 @@ class _Jobs:
         self._lock = threading.Lock()
 
     def add(self, worker: WorkerProcess | WorkerThread, request: Request) -> Job:
-        """A job for a request; told at once if the worker has ended."""
-        # Results come back without the image that they are of.
+        """A job for a request; notified immediately if the worker has ended."""
+        # Results are returned without their image.
         volume = request.volume if isinstance(request, (SegmentRequest, CompareRequest)) else None
         with self._lock:
             job = Job(worker, next(self._numbers), volume)
@@ -340,7 +340,7 @@ class WorkerThread:
         return not self._killed
 
     def warm(self, model: str | None, device: str) -> None:
-        """Nothing: importing in this process would make the window stutter before anybody asked for a run."""
+        """Nothing: importing in this process would block the window before the first run."""
         self.warmed = (model, device)
 
     def task(self, request: Request) -> Job:

@@ -81,7 +81,7 @@ class RunController(TaskController):
             The model is the one in use and was not chosen for this volume: it may leave the volume to its parent, see
             :mod:`flairseg.models.in_use`.
         regions : bool
-            The worker goes on to find the regions of the brain, see :attr:`regionsAhead`, unless the volume has them.
+            The worker continues with the regions of the brain, see :attr:`regionsAhead`, unless the volume has them.
 
         Raises
         ------

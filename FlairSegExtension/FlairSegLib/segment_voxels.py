@@ -188,7 +188,7 @@ def snapshot(node, volume_node, grid: VolumeGeometry) -> Snapshot:
             if mask is not None and mask.shape == grid.shape:
                 other.append((mask.copy(), (0, 0, 0), {1: value}))
             continue
-        # Not id(): the Python object that stands for a VTK object goes with its last reference, and the next one may
+        # Not id(): the Python object that wraps a VTK object is deleted with its last reference, and the next one may
         # get the same number. Two layers would then be confused.
         key = address_of(image)
         if key not in layers:
@@ -236,7 +236,7 @@ def new_segment(label_class: LabelClass, layer, tags: Mapping[str, str] | None =
 
 
 def add_segments(node, labels: np.ndarray, volume_node) -> None:
-    """Add a segment for each class that occurs, all on one layer; no other node comes or goes meanwhile.
+    """Add a segment for each class that occurs, all on one layer; no other node is added or removed meanwhile.
 
     Parameters
     ----------
@@ -307,7 +307,7 @@ def write(node, grid: VolumeGeometry, box: Box, before: np.ndarray, after: np.nd
 def _erase(node, segment_id: str, grid: VolumeGeometry, box: Box, lost: np.ndarray) -> None:
     """Take voxels (bool, within the box) out of a segment.
 
-    In place where the layer is on the grid: Slicer's logic would move the segment to a layer of its own, and classes
+    In place where the layer is on the grid: Slicer's logic would move the segment to a separate layer, and classes
     of different layers can overlap.
     """
     segment = node.GetSegmentation().GetSegment(segment_id)

@@ -204,7 +204,7 @@ class TaskController(VTKObservationMixin):
             request = yield from self._paced(take(), 0.0, SENT, "send")
             answer = yield from self._answered(request)
         result = yield from self._paced(receive(answer), FILL, 1.0, "fill")
-        # It is in the scene: the callback gets a turn of the event loop of its own.
+        # It is in the scene: the callback gets its own turn of the event loop.
         self._delivering = True
         yield self._after_ms
         self._reset()

@@ -119,7 +119,7 @@ def check_unchanged(taken: TakenVolume, volume_node) -> Generator[float, None, N
 
 
 def check_in_place(taken: TakenVolume, volume_node) -> Generator[float, None, None]:
-    """:func:`check_unchanged` for results that lie in the world: transforms above the volume are the same, too.
+    """:func:`check_unchanged` for results in world coordinates: transforms above the volume are the same, too.
 
     Raises
     ------
@@ -160,7 +160,7 @@ def header_warnings_of(node) -> tuple[CaseWarning, ...]:
     """Return missing or contradictory voxel size and orientation in a volume's file, by the core's rule.
 
     Slicer reads such files without a warning. Of a volume that was changed since it was read, its spacing corrected for
-    instance, nothing is said.
+    instance, there is no warning.
 
     Raises
     ------

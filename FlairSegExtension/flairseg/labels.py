@@ -131,11 +131,11 @@ def assessed_classes(voxels: Sequence[int] | np.ndarray, looked_for: Collection[
     voxels : sequence of int
         Voxels of each value, 0..3.
     looked_for : collection of int
-        Values of the classes that were looked for, by a model or a reader.
+        Values of the classes that a model or a reader assessed.
 
     Returns
     -------
     tuple of LabelClass
-        Those that were looked for, and any other that has a voxel; in the order of their values.
+        Those assessed, and any other that has a voxel; in the order of their values.
     """
     return tuple(c for c in CLASSES if voxels[c.value] or c.value in looked_for)

@@ -117,7 +117,7 @@ class CaseSection(VTKObservationMixin):
         self._on_changed()
 
     def choose(self, node) -> None:
-        """Choose a volume for the user, who asked for it in another module."""
+        """Choose a volume that the user requested in another module."""
         if self._parameters is None:
             return
         self._parameters.inputVolume = node
@@ -147,7 +147,7 @@ class CaseSection(VTKObservationMixin):
         self._settling.start()
 
     def _watch(self, node) -> None:
-        """Look at the volume again when it is put under a transform, or taken from below one."""
+        """Check the volume again when it is put under a transform, or removed from one."""
         event = slicer.vtkMRMLTransformableNode.TransformModifiedEvent
         if self._watched is not None:
             self.removeObserver(self._watched, event, self._scene_changed)

@@ -41,7 +41,7 @@ def region_names() -> dict[str, str]:
 
 
 def short_region_name(region: str | None) -> str:
-    """A region in a word that a column of 60 pixels holds; a dash where none was looked for."""
+    """A region in a word that a column of 60 pixels holds; a dash where none was computed."""
     names = {
         PERIVENTRICULAR: _("Periventr."),
         JUXTACORTICAL: _("Juxtacort."),
@@ -53,7 +53,7 @@ def short_region_name(region: str | None) -> str:
 
 
 def region_name(region: str | None) -> str:
-    """A region in the reader's words; a dash where none was looked for."""
+    """A region in the reader's words; a dash where none was computed."""
     return "–" if not region else region_names().get(region, region)
 
 
@@ -112,7 +112,7 @@ def finding(lesion: Lesion, row: LesionRow | None, located: bool) -> str:
     row : LesionRow or None
         Its figures, once they are known.
     located : bool
-        Whether regions were looked for.
+        Whether regions were computed.
 
     Returns
     -------

@@ -423,7 +423,7 @@ class LesionsSection:
     def _reclassify(self, lesion: Lesion, value: int, text: str) -> None:
         measured = self._measured
         if lesion.number in self._changed:
-            return  # The next key came before the count: what was removed would come back as the other class.
+            return  # The next key came before the count: what was removed would return as the other class.
         if measured is None or self._locked:
             self._quiet(_("Read-only after the verdict. Reopen it to edit again.") if self._locked else "")
             return

@@ -178,7 +178,7 @@ class ModelSection:
         self.ui.modelCollapsibleButton.setText(shown)
 
     def refresh(self) -> None:
-        """Look for models again: the one chosen in place of the model in use stays chosen, if it is still there."""
+        """Search for models again: the one chosen in place of the model in use stays chosen, if it is still there."""
         found = survey()
         self._cards = {card.id: card for _where, card in found if not isinstance(card, FlairSegError)}
         self._look_for_the_model_in_use()

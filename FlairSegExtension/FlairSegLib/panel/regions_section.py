@@ -31,7 +31,7 @@ class RegionsSection(TaskSection):
     on_found : callable
         Called without arguments once the regions are kept with their volume.
     workers : WorkerHolder, optional
-        Of the runs, whose worker is warm; by default the section has one of its own.
+        Of the runs, whose worker is warm; by default the section has its own.
     """
 
     def __init__(

@@ -63,7 +63,7 @@ class ResultPanel(VTKObservationMixin):
     clock : callable
         Seconds from any zero, for the time of work; for tests.
     onDecided : callable, optional
-        Called without arguments after a verdict was saved or taken back.
+        Called without arguments after a verdict was saved or revoked.
     barPlaceholder : QWidget, optional
         Its layout takes summary, undo and verdict, so that they stay in view; default: below the panel.
     editorTag : str
@@ -127,7 +127,7 @@ class ResultPanel(VTKObservationMixin):
             repeating=(keys.NEXT, keys.PREVIOUS),
         )
         self._settling = _timer(SETTLING_MS, self._count, single=True)
-        # Copying the voxels is a step of its own: the panel is drawn before it.
+        # Copying the voxels is a separate step: the panel is drawn before it.
         self._first_count = _timer(0, self._count, single=True)
         self._style_timer = _timer(0, self.result.refresh, single=True)
         self._clock_timer = _timer(CLOCK_MS, self._tick)
@@ -235,7 +235,7 @@ class ResultPanel(VTKObservationMixin):
         self.editor.exit()
 
     def cleanup(self) -> None:
-        """The panel goes: nothing keeps observing the scene. The widgets may be gone already."""
+        """Clean up with the panel: all observers of the scene are removed. The widgets may be deleted already."""
         self.removeObservers()
         self._scene_timer.stop()
         self._reveal_timer.stop()

@@ -33,7 +33,7 @@ class SettingsSection:
         ui.readerLineEdit.textChanged.connect(self._reader_changed)
         ui.storeLineEdit.textChanged.connect(self._store_changed)
         onPathChanged(ui.casesPathLineEdit, self._cases_changed)
-        # The reader's name is also asked for beside the verdict.
+        # The reader's name can also be entered beside the verdict.
         ui.settingsCollapsibleButton.contentsCollapsed.connect(self.refresh)
 
     def refresh(self, collapsed: bool = False) -> None:

@@ -36,7 +36,7 @@ class TaskSection(ABC):
     tip : str
         Tooltip of the enabled button.
     workers : WorkerHolder, optional
-        Lent worker; by default the section has one of its own.
+        Lent worker; by default the section has its own.
     """
 
     def __init__(self, ui, prefix: str, tip: str, workers: WorkerHolder | None = None) -> None:

@@ -57,7 +57,7 @@ class VerdictSection:
     on_lock : callable
         Called with True while a verdict is being saved and once it is, with False when the case is open again.
     on_decided : callable
-        Called without arguments after a verdict was saved or taken back.
+        Called without arguments after a verdict was saved or revoked.
     """
 
     def __init__(
@@ -397,7 +397,7 @@ class VerdictSection:
         self.show_work(self._seconds)
 
     def _show_choices(self) -> None:
-        """The buttons of the verdict; while a reason is asked for, there is another Reject beside it."""
+        """The buttons of the verdict; while a reason is entered, there is another Reject beside it."""
         offered = self.verdict == PENDING and not self.ui.rejectButton.checked
         # One of the two is possible at a time; the other would take the room of a narrow panel.
         self.ui.acceptButton.setVisible(offered and not self._edited)

@@ -95,7 +95,7 @@ class CaseList:
 
     @property
     def busy(self) -> bool:
-        """Whether cases are being looked for."""
+        """Whether cases are being searched."""
         return self._task is not None or self._states_task is not None
 
     @property
@@ -214,7 +214,7 @@ class CaseList:
             self._fill()
 
     def cleanup(self) -> None:
-        """The panel goes."""
+        """Clean up with the panel."""
         self.cancel()
         if self._states_task is not None:
             self._states_task.cancel()

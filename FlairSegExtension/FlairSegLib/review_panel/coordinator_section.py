@@ -77,7 +77,7 @@ class CoordinatorSection:
         self._update()
 
     def cleanup(self) -> None:
-        """The panel goes."""
+        """Clean up with the panel."""
         self.work.cleanup()
 
     # --- the protocol ------------------------------------------------------------------------------------------------

@@ -104,7 +104,7 @@ class CorrectionSection:
         return True
 
     def keep(self) -> str:
-        """Save what is being corrected, since the case leaves the screen; what to tell the rater, empty for nothing."""
+        """Save the current correction before the case leaves the screen; the message for the rater, empty if none."""
         edited = self.editing and self._edited
         kept = self.settle()
         problem = "" if kept else self.ui.answeredMessageLabel.text

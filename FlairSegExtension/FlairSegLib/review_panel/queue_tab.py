@@ -84,7 +84,7 @@ class QueueTab:
 
     @property
     def busy(self) -> bool:
-        """Whether something is being looked for, loaded, counted or saved."""
+        """Whether something is being searched, loaded, counted or saved."""
         return (
             self.cases.busy or self.loader.busy or self.result.busy or self.reference.busy or self._waiting.isActive()
         )
@@ -111,7 +111,7 @@ class QueueTab:
         self.ui.nextButton.setToolTip("")
 
     def cleanup(self) -> None:
-        """The panel goes: nothing keeps observing the scene."""
+        """Clean up with the panel: all observers of the scene are removed."""
         self.exit()
         self._waiting.stop()
         self._scroller.stop()

@@ -105,7 +105,7 @@ class ReferenceForm:
         self._task = background.run(begin, self._started, self._failed)
 
     def cleanup(self) -> None:
-        """The panel goes."""
+        """Clean up with the panel."""
         if self._task is not None:
             self._task.cancel()
             self._task = None

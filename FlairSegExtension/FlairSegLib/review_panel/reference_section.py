@@ -158,7 +158,7 @@ class ReferenceSection:
         self.task.enter()
 
     def exit(self) -> None:
-        """Another tab or module is shown; every name goes from the widgets: a blinded study may begin there."""
+        """Another tab or module is shown; every name is removed from the widgets: a blinded study may begin there."""
         self.task.exit()
         if self._concealed is None:
             self._concealed = tuple(edit.currentPath for edit in self._paths())
@@ -176,7 +176,7 @@ class ReferenceSection:
         self._update()
 
     def cleanup(self) -> None:
-        """The panel goes."""
+        """Clean up with the panel."""
         if self._task is not None:
             self._task.cancel()
             self._task = None

@@ -224,7 +224,7 @@ class ReferenceTask:
         self.ui.taskFrame.setVisible(False)
 
     def cleanup(self) -> None:
-        """The panel goes."""
+        """Clean up with the panel."""
         self.forget()
         self.editor.cleanup()
 

@@ -76,7 +76,7 @@ class DeliveryNotice:
     Parameters
     ----------
     every : int
-        Looks at every so many ticks.
+        Checks every so many ticks.
     """
 
     def __init__(self, every: int) -> None:

@@ -116,7 +116,7 @@ class StudyTab:
         self._window.open()
 
     def cleanup(self) -> None:
-        """The panel goes."""
+        """Clean up with the panel."""
         self.coordinator.cleanup()
         self.leave()
         self._timer.stop()
@@ -270,7 +270,7 @@ class StudyTab:
         self._lesion = None
         self.ui.overlayButton.setChecked(self.view.overlay_visible)
         self._show_page(RATING)
-        # Qt hands the keyboard to the next line of text when a button goes: keys are for the case, not for the comment.
+        # Qt moves the focus to the next line edit when a button is hidden: keys are for the case, not the comment.
         self._rating.leave_lines()
         self._widget.setFocus()
         self._rating.begin()

@@ -81,7 +81,7 @@ class Work:
         self.ui.cancelButton.setEnabled(False)
 
     def cleanup(self) -> None:
-        """The panel goes: its answer is forgotten, and it stops where it can."""
+        """Clean up with the panel: the answer is dropped, and the work stops where it can."""
         self._cancel.cancel()
         self._timer.stop()
         if self._task is not None:

@@ -87,7 +87,7 @@ def main(options: Options | None = None) -> None:
     try:
         code = 0 if run(options) else 1
     finally:
-        # Whatever happened: a Slicer that stays open would look like a test that hangs.
+        # Whatever happened: a Slicer that stays open would look like a hanging test.
         slicer.util.exit(code)
 
 

@@ -29,7 +29,7 @@ class SegmentationSteps:
     ----------
     case : phantom.Case
     folder : Path
-        Empty; what is saved goes there.
+        Empty; files are saved there.
     painter : Painter
         Moves the brush.
     models : tuple of str
@@ -122,7 +122,7 @@ class SegmentationSteps:
         self._check_counted()
 
     def delete(self) -> None:
-        """The next lesion goes."""
+        """The next lesion is deleted."""
         before, mask = self._labels(), self._first_lesion()
         self._result.lesions.delete()
         self._settle()

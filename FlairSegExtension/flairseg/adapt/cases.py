@@ -180,7 +180,7 @@ def read_cases(
     folder : str or Path
         Folder of cases.
     patients : mapping of str to str, optional
-        Case -> patient, for cases whose names do not tell; default the folder's own table :data:`PATIENTS`, if there is
+        Case -> patient, if names do not identify it; default the folder's own table :data:`PATIENTS`, if there is
         one.
 
     Returns

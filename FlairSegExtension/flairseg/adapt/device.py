@@ -1,7 +1,7 @@
 """The device on which an adaptation trains: an NVIDIA GPU if PyTorch can use one with enough free memory, else the CPU.
 
 Weights are exported from the CPU, and every training begins and ends there, so that a run may be resumed on another
-device. On a GPU cuDNN is asked for its deterministic algorithms; a few other operations still sum in any order, so that
+device. On a GPU cuDNN is set to its deterministic algorithms; a few other operations still sum in any order, so that
 two runs may differ in the last digits.
 """
 

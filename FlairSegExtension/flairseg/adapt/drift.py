@@ -216,7 +216,7 @@ def _first(path: Path, kept: KeptVerdict) -> FirstVerdict:
 def _measured(version: Path, card: ModelCard) -> dict[str, float]:
     """Figures of a version's image and of the model's result; empty where it cannot be read.
 
-    Rejected results, and those that were corrected later, count like all others: they are what drift looks like.
+    Rejected results, and those that were corrected later, count like all others: they show drift.
     """
     try:
         volume = load_image(version)

@@ -15,7 +15,7 @@ from scipy import fft, ndimage
 
 from ..labels import LESION, NORMAL_WMH, VENTRICLES
 
-#: Farthest displacement that is looked for, pixels of the frame and slices.
+#: Largest displacement searched, pixels of the frame and slices.
 REACH_PX, REACH_SLICES = 14, 2
 #: Width of the surroundings, pixels.
 RING_PX = 4

@@ -23,7 +23,7 @@ from .terms import BETTER, FEWEST_FOR_PROOF, FIGURES, NO_DIFFERENCE, WORSE
 SIGNIFICANT, SMALLEST_GAIN = 0.05, 0.01
 #: Other figures may not fall by more than this with an interval below 0.
 LARGEST_SIDE_LOSS = 0.02
-#: Patients of which each is a fold of its own; of more, so many folds are made.
+#: Up to this number of patients each is its own fold; with more, this number of folds is made.
 LEAVE_ONE_OUT, FOLDS = 6, 5
 
 

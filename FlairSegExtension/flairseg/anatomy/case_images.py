@@ -143,7 +143,7 @@ def shrunk(volume: Volume, factors: Sequence[int], read: Callable[[slice], np.nd
 class RelativeImage:
     """Intensities with air at 0 and the median of unlabelled brain at 1, hyperintensities painted over; float32.
 
-    Computed slice by slice when asked for.
+    Computed slice by slice on demand.
 
     Parameters
     ----------

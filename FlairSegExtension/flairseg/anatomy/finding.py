@@ -3,7 +3,7 @@
 The atlas gives each voxel a prior; the image decides between fluid, cortex and white matter where it can. Cortex is
 tissue within a cortical thickness of sulcal fluid, or as bright as gray matter where the atlas expects cortex
 (after Van Leemput et al. 1999, doi:10.1109/42.811270, and Ashburner and Friston 2005,
-doi:10.1016/j.neuroimage.2005.02.018, who combine atlas priors with intensities likewise).
+doi:10.1016/j.neuroimage.2005.02.018, who also combine atlas priors with intensities).
 """
 
 from __future__ import annotations

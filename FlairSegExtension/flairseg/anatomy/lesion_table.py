@@ -377,7 +377,7 @@ def dissemination_of_rows(rows: Iterable[LesionRow]) -> Dissemination:
 def summary_entries(rows: Sequence[LesionRow], with_regions: bool = True) -> dict[str, Any]:
     """Lesion entries of ``summary.json``: ``lesions``, ``lesion_parts``, ``regions``, ``dissemination``.
 
-    The last two only where regions were looked for.
+    The last two only where regions were computed.
     """
     own = [row for row in rows if row.value == LESION]
     entries: dict[str, Any] = {"lesions": [row.as_dict() for row in own], "lesion_parts": split_count(own)}

@@ -49,7 +49,7 @@ def _use(context: typer.Context, path: Path | None) -> Path | None:
         raise typer.BadParameter(str(error)) from error
     parameters = context.command.params
     known = {p.name or "": p for p in parameters}
-    # An option's own name goes before another one's variable.
+    # An option's own name takes precedence over another one's variable.
     known |= {name.lstrip("-").replace("-", "_"): p for p in parameters for name in p.opts}
     # Options may be in a table named like the command.
     own = content.get(context.command.name or "")

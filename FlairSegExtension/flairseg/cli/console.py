@@ -39,7 +39,7 @@ def messages_console() -> Console:
 
 
 def show_error(console: Console, error: FlairSegError, about: str = "") -> None:
-    """Print an error as ``Error: what happened`` and ``What to do: advice``, each on a line of its own."""
+    """Print an error as ``Error: what happened`` and ``What to do: advice``, each on its own line."""
     console.print(
         Text.assemble((f"Error{f' ({about})' if about else ''}: ", "bold red"), error.message), soft_wrap=True
     )
@@ -48,12 +48,12 @@ def show_error(console: Console, error: FlairSegError, about: str = "") -> None:
 
 
 def show_warning(console: Console, warning: str, about: str = "") -> None:
-    """Print a warning on a line of its own."""
+    """Print a warning on its own line."""
     console.print(Text.assemble((f"Warning{f' ({about})' if about else ''}: ", "bold yellow"), warning), soft_wrap=True)
 
 
 def show_information(console: Console, text: str, about: str = "") -> None:
-    """Print a note on a line of its own."""
+    """Print a note on its own line."""
     console.print(Text.assemble((f"Note{f' ({about})' if about else ''}: ", "bold"), text), soft_wrap=True)
 
 

@@ -75,7 +75,7 @@ def meanings_by_name(
     Parameters
     ----------
     texts : sequence of str
-        ``NAME:MEANING``, or ``MEANING`` for all of ``known`` that have none of their own.
+        ``NAME:MEANING``, or ``MEANING`` for all of ``known`` without their own.
     known : iterable of str
     apart : str
         A name among them that must be given explicitly.

@@ -37,7 +37,7 @@ def label_of(text: str, entity: str = "sub") -> str:
     Parameters
     ----------
     text : str
-        As the source has it; a ``sub-`` or ``ses-`` in front goes.
+        As the source has it; a ``sub-`` or ``ses-`` in front is removed.
     entity : str
         ``sub`` or ``ses``.
 
@@ -73,7 +73,7 @@ def subject_labels(names: Iterable[str]) -> dict[str, str]:
     """A unique label for each subject of a source, also on case-insensitive disks.
 
     Where the labels of several names are the same (``1-12`` and ``11-2``), the name that is its own label keeps it, and
-    a piece of its hash goes behind each other one: images of two subjects are never treated as visits of one.
+    part of its hash is appended to each other one: images of two subjects are never treated as visits of one.
 
     Parameters
     ----------

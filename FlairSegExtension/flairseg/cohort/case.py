@@ -254,7 +254,7 @@ def learn_names(session: Session, shown: Session, pseudonymiser: Pseudonymiser |
     learn_headers(Path(session.path), pseudonymiser, input_files(session) if session.files else ())
 
 
-#: What is said of a lack of memory.
+#: Advice for a lack of memory.
 OUT_OF_MEMORY = (
     "There is not enough memory for this image.",
     "Allow more memory for each worker, or resample the image to larger voxels.",

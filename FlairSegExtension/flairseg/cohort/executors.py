@@ -61,7 +61,7 @@ class Executor(Protocol):
 
 
 class InProcess:
-    """One task after another in this process, each when its outcome is asked for."""
+    """One task after another in this process, each when its outcome is requested."""
 
     mode = begun.IN_PROCESS
     dashboard = ""

@@ -158,13 +158,13 @@ class SessionRow:
     lesion_count, lesion_parts : int or None
         ``lesion_parts``: confluent lesions counted by their parts.
     regions : dict of str to dict
-        ``{region: {"count": n, "volume_ml": v}}``; empty where regions were not looked for.
+        ``{region: {"count": n, "volume_ml": v}}``; empty where regions were not computed.
     largest_lesion_ml : float or None
     expected_correction_ml : float or None
         :func:`flairseg.cohort.case.expected_correction_ml`: how uncertain the model is, the order of the review queue.
     regions_with_lesions : int or None
         Of the three regions of the McDonald criteria that a brain FLAIR shows
-        (:func:`flairseg.anatomy.dissemination.dissemination`); None where regions were not looked for.
+        (:func:`flairseg.anatomy.dissemination.dissemination`); None where regions were not computed.
     warnings : tuple of CaseWarning
         Of image and result, with codes.
     trusted : bool
@@ -391,7 +391,7 @@ class Fatal:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a task comes back with: the row of a session, that of a comparison, or the error that ends the run."""
+    """The outcome of a task: the row of a session, that of a comparison, or the error that ends the run."""
 
     row: SessionRow | None = None
     change: ChangeRow | None = None

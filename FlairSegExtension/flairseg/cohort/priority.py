@@ -20,7 +20,7 @@ UNTRUSTED, BELOW_BAR, MOST_BELOW_BAR, WARNING, MOST_WARNINGS = 4.0, 2.0, 4.0, 0.
 CORRECTION = 2.0
 #: From this robust z score on a value is an outlier (Iglewicz and Hoaglin 1993): a point, more with the distance.
 OUTLIER_Z, OUTLIER, OUTLIER_PER_Z, MOST_OUTLIER = 3.5, 1.0, 0.25, 3.0
-#: Fewest sessions among which outliers are looked for.
+#: Fewest sessions for a search of outliers.
 FEWEST = 8
 #: Medians of absolute, and means of absolute deviations to standard deviations of a normal distribution.
 _MAD_SD, _MEAN_SD = 1.4826, 1.2533

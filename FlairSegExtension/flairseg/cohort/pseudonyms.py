@@ -133,7 +133,7 @@ def _visits(members: list[Session]) -> list[str]:
 
 
 def learn_session(session: Session, shown: Session, pseudonymiser: Pseudonymiser) -> None:
-    """Let the pseudonymiser look for the names of a session in texts."""
+    """Register the names of a session for replacement in texts."""
     pseudonymiser.learn_path(session.path, shown.case)
     pseudonymiser.learn(session.path, shown.case)
     for part in Path(session.path).parts:

@@ -171,7 +171,7 @@ def read_verdicts(
 
 @dataclass(frozen=True)
 class _Judged:
-    """A verdict: what it says, about which model's result, and when (ISO 8601)."""
+    """A verdict, the model whose result it is on, and its time (ISO 8601)."""
 
     verdict: str
     reader: str

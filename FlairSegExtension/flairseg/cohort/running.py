@@ -200,7 +200,7 @@ def run(
     Returns
     -------
     CohortTable
-        Lazy: rows, changes and data frames are read when asked for.
+        Lazy: rows, changes and data frames are read on demand.
 
     Raises
     ------

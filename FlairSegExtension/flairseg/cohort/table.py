@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CohortTable:
-    """The rows of a cohort; nothing is loaded before it is asked for.
+    """The rows of a cohort; loaded on demand.
 
     Attributes
     ----------

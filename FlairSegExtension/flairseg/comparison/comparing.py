@@ -89,7 +89,7 @@ class Comparison:
     source : str
         The input as named by the caller.
     models : tuple of Compared
-        In the order in which they were asked for.
+        In the order of the request.
     seconds : float
         All of it.
     input_sha256 : str

@@ -17,9 +17,9 @@ def joined(groups: Iterable[list[Image]]) -> list[list[Image]]:
     """Groups of images of one study and series each, those put together that are parts of one volume.
 
     Parts are classic images of one patient, one SeriesNumber and one acquisition that differ in nothing but their
-    places. Of one study, they are together evenly spaced slices, or each is a single slice at a place of its own. Of
+    places. Of one study, they are together evenly spaced slices, or each is a single slice at its own position. Of
     several studies, each is a single slice of one date, and together they are six or more, evenly spaced. Images with
-    different PatientIDs, birth dates or sexes are never joined, not even where each file has a PatientID of its own:
+    different PatientIDs, birth dates or sexes are never joined, not even where each file has its own PatientID:
     single slices of several patients look the same.
 
     Parameters

@@ -117,7 +117,7 @@ def coding_schemes() -> list[Dataset]:
 
 
 def finished(data: Dataset, pseudonymiser: Pseudonymiser | None) -> Dataset:
-    """A data set as it is saved: pseudonymised if that was asked for."""
+    """A data set as it is saved: pseudonymised on request."""
     if pseudonymiser is None:
         return data
     cleaned = clean_dataset(data, pseudonymiser, keep=_OWN_TEXTS)

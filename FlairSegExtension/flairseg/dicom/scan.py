@@ -163,7 +163,7 @@ class Scan:
 
 
 def scan(root: Path | Sequence[Path], step: Callable[[float], None] | None = None) -> Scan:
-    """Look at the header of every file below a folder; links to folders are not followed.
+    """Read the header of every file below a folder; links to folders are not followed.
 
     Parameters
     ----------

@@ -53,7 +53,7 @@ def make_seg(labels: np.ndarray, source: Source, algorithm: Algorithm, ijk_to_ra
     Returns
     -------
     pydicom.Dataset
-        One segment for each class that the algorithm looks for or that has a voxel, numbered from 1 in the order of
+        One segment for each class that the algorithm segments or that has a voxel, numbered from 1 in the order of
         the classes' values, as the standard demands. Frames without a voxel are left out.
 
     Raises

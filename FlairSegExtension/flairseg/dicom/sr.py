@@ -1,7 +1,7 @@
 """Measurements as a DICOM structured report: TID 1500 (DICOM PS3.16), a group per class and one per lesion.
 
 highdicom writes it as a Comprehensive SR. A class refers to its segment in the DICOM SEG (TID 1411), a lesion to the
-slice through its centre (TID 1501): lesions are parts of one segment and have none of their own. Nothing is verified.
+slice through its centre (TID 1501): lesions are parts of one segment, without their own. Nothing is verified.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ def make_sr(
     from pydicom.sr.codedict import codes
 
     lesions = measurements.lesions
-    # A model that does not segment a class has no measurement of it; lesions that were looked for have their number.
+    # A model that does not segment a class has no measurement of it; lesions, if assessed, have their number.
     segments = {item.TrackingID for item in seg.SegmentSequence}
     told = [c for c in CLASSES if tracking_id(c) in segments and (c.value == LESION or c.id in measurements.volumes_ml)]
     groups: list[VolumetricROIMeasurementsAndQualitativeEvaluations | MeasurementsAndQualitativeEvaluations] = [

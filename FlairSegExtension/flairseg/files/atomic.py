@@ -178,7 +178,7 @@ def sync(path: Path) -> None:
 
 
 def results_exist(what: str, path: Path) -> OutputError:
-    """The error for results that would be replaced without the user having asked for it.
+    """The error for results that would be replaced without the user's request.
 
     Parameters
     ----------

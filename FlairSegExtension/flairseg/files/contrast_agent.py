@@ -1,6 +1,6 @@
 """Whether contrast agent was given, by what is written beside or in an image: enhancement looks like a lesion.
 
-DICOM says it in Contrast/Bolus Agent (0018,0010), BIDS in the entity ``ce-`` or the sidecar's
+DICOM states it in Contrast/Bolus Agent (0018,0010), BIDS in the entity ``ce-`` or the sidecar's
 ``ContrastBolusIngredient``. Nobody can see it in a FLAIR alone.
 """
 

@@ -45,7 +45,7 @@ def check_whole(path: Path) -> None:
     local = name.upper() == "LOCAL"
     # Beside the header, below it, or anywhere by an absolute path.
     data = path if local else path.parent / name
-    # ITK takes the size of a file of its own for granted, but not that of voxels behind the header.
+    # ITK does not check the size of a separate file, but not that of voxels behind the header.
     whole = (size > 0 or not local) and _decompressed(data, found.end() if local else 0, size)
     if whole is False or (isinstance(whole, int) and whole < _announced(fields)):
         raise UnreadableImageError(

@@ -239,7 +239,7 @@ def parse_header(raw: bytes, name: str) -> NiftiHeader:
     )  # fmt: skip
 
 
-#: The header's description for files without a kind of their own; see :mod:`flairseg.io.raw_labels`.
+#: The header's description for files without their own kind; see :mod:`flairseg.io.raw_labels`.
 DESCRIPTION = "FlairSeg, research use only"
 
 

@@ -120,7 +120,7 @@ def _remove_if_abandoned(path: Path) -> None:
         here = os.read(handle, 4096) == _this_computer()
         if not (here or _is_old(path)) or not _is_free(handle):
             return
-        # Windows removes no open file: the lock goes last.
+        # Windows removes no open file: the lock is removed last.
         shutil.rmtree(path / _CONTENT, ignore_errors=True)
     finally:
         os.close(handle)

@@ -249,7 +249,7 @@ def _by_times(candidate: Candidate) -> list[_Finding]:
         return [(-8.0, "", Doubt(f"The DICOM header says that this is {_MODALITIES[modality]}.", _CHOOSE_OTHER))]
     inversion, echo = _number(header.get("InversionTime")), _number(header.get("EchoTime"))
     if "FLUID_ATTENUATED" in header.get("AcquisitionContrast", "").upper():
-        # Enhanced MR (DICOM PS3.3, C.8.13.3.3) has a word of its own for it.
+        # Enhanced MR (DICOM PS3.3, C.8.13.3.3) has its own term for it.
         return [(6.0, "its header says that fluid is attenuated", None)]
     if inversion is None or inversion <= 0:
         return _by_inversion_recovery(header, echo)

@@ -20,7 +20,7 @@ def median_of(parts: Callable[[], Iterable[np.ndarray]]) -> float | None:
     Parameters
     ----------
     parts : callable
-        Gives the parts anew at each call: arrays of float32, finite.
+        Yields the parts at each call: arrays of float32, finite.
 
     Returns
     -------

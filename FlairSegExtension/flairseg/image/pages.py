@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-#: From this size on an array's zeros are pages of their own.
+#: From this size on an array's zeros have their own pages.
 _PAGED_BYTES = 32_000_000
 #: From this size on they are, where possible, pages of a file.
 FILED_BYTES = 400_000_000
@@ -53,7 +53,7 @@ def untouched_zeros(shape: tuple[int, ...], dtype: type[np.generic]) -> np.ndarr
 
 
 class _FilePages(mmap.mmap):
-    """Pages of a file: they may leave the memory and come back."""
+    """Pages of a file: they may be evicted from memory and read again."""
 
 
 def _file_pages(size: int) -> mmap.mmap | None:

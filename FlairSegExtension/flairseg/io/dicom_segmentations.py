@@ -72,7 +72,7 @@ def read(path: Path) -> RawLabels:
     Returns
     -------
     RawLabels
-        Values are segment numbers; segments that overlap are in layers of their own. The grid spans the slices that
+        Values are segment numbers; overlapping segments are in separate layers. The grid spans the slices that
         the object has, in the orientation of its frames.
 
     Raises

@@ -122,7 +122,7 @@ class LesionMap:
     Attributes
     ----------
     lesions : tuple of Lesion
-        Lesions first, then the other classes that were asked for; each largest first.
+        Lesions first, then the other requested classes; each largest first.
     components : ndarray of int32
         :attr:`Lesion.number` of each voxel within ``box``; 0 elsewhere.
     box : Box

@@ -108,7 +108,7 @@ def inject(
     Volume
         float32.
     list of Injected
-        Fewer than asked for where there is no room.
+        Fewer than requested where there is no room.
     """
     median = float(np.median(volume.array[mask]))
     spacing = volume.spacing[::-1]

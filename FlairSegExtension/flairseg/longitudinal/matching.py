@@ -161,7 +161,7 @@ def _nodes(study: Study, space: CommonSpace, member: np.ndarray, number: int) ->
     for lesion in found.lesions:
         index = np.round((to_common @ [*lesion.anchor_ras, 1.0])[2::-1]).astype(int)
         filled[tuple(np.clip(index, 0, np.array(shape) - 1))] = True
-    # Pieces a pixel apart in plane are one: a bridge of one pixel comes and goes with the noise.
+    # Pieces a pixel apart in plane are one: a bridge of one pixel depends on the noise.
     fine = np.asarray(space.spacing)[::-1] < 1.5 * min(space.spacing)
     labels, count = np.zeros(shape, np.int32), 0
     (box,) = ndimage.find_objects(filled.view(np.uint8)) or [None]

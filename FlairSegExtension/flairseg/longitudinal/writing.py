@@ -35,7 +35,7 @@ STUDY_ENDINGS = {
     "transform": "_study{}_transform.txt",
     "labels": "_study{}_labels.nii.gz",
 }
-#: Studies whose files of an earlier run are looked for.
+#: Studies whose files of an earlier run are searched.
 _MOST_STUDIES = 50
 _COLUMNS = (
     "number", "state", "region", "change_mm3", "change_percent", "noise_mm3", "beyond_noise", "contrast",

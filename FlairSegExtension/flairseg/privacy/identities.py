@@ -32,7 +32,7 @@ _IDENTITIES = (
     "PatientAddress",
     "PatientTelephoneNumbers",
 )
-#: Parts of a person's name shorter than this are too common to be looked for.
+#: Parts of a person's name shorter than this are too common to be replaced.
 _NAME_PART = 3
 
 

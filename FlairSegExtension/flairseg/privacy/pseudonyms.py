@@ -297,7 +297,7 @@ class Pseudonymiser:
         return pseudonym
 
     def learn_dataset(self, dataset: Dataset) -> None:
-        """Look for the names and numbers that identify the patient of a DICOM data set in texts."""
+        """Register names and numbers of the patient of a DICOM data set for replacement in texts."""
         for original, person in identities(dataset):
             self._know(original, self.person(person))
 

@@ -269,7 +269,7 @@ def _disseminated(rows: tuple[Row, ...]) -> Dissemination:
 def _unless_unknown(
     rows: tuple[Row, ...], dissemination: Dissemination | None
 ) -> tuple[tuple[Row, ...], Dissemination | None]:
-    """Regions that are unknown for every lesion were not looked for, or not found: that is no region at all."""
+    """Regions that are unknown for every lesion were not computed, or not found: then there are none."""
     if any(row.region not in (None, UNKNOWN) for row in rows) or not rows:
         return rows, dissemination
     return tuple(replace(row, region=None) for row in rows), None

@@ -36,7 +36,7 @@ def visual(text: str) -> str:
 
 
 def _end_of_run(text: str, start: int) -> int:
-    """End of a right-to-left run: at its last letter or the bracket that closes one of its own."""
+    """End of a right-to-left run: at its last letter or the closing bracket of one inside it."""
     end = start
     for n in range(start, len(text)):
         direction = unicodedata.bidirectional(text[n])

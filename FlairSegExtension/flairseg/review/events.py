@@ -93,7 +93,7 @@ class Event:
 class Anchor:
     """Proof that a stream once had this event at this place; kept outside the store.
 
-    A chain alone does not show that its last events were cut off, or that all of it was written anew. An anchor does.
+    A chain alone does not show that its last events were cut off, or that all of it was rewritten. An anchor does.
     """
 
     stream: str

@@ -5,7 +5,7 @@ Delivery to the store follows at once if it can, or later: by this process, or b
 folder. The store recognises an event by its id, so that delivering twice stores once.
 
 ``<folder>/<process>.jsonl`` holds one line for each event; ``<process>.delivered.jsonl`` says up to where they were
-delivered, with the hash that the store gave back. These anchors show, later, what was cut off or written anew in the
+delivered, with the hash that the store gave back. These anchors show, later, what was cut off or rewritten in the
 store. The standard library only: events are safe although SQLAlchemy is not installed yet.
 """
 
@@ -227,7 +227,7 @@ class Outbox:
         except FlairSegError as error:
             self.problem = error
             self._quiet_until = time.monotonic() + self._rest_s
-            # Opened anew next time: the server may be another one then, or SQLAlchemy installed.
+            # Reopened next time: the server may be another one then, or SQLAlchemy installed.
             self._drop_store()
         except OSError as error:
             self.problem = _outbox_error(self.folder, error)

@@ -165,7 +165,7 @@ class ReviewStore:
             This stream only; default: all of them, and those that only anchors know of.
         anchors : iterable of Anchor, optional
             Acknowledged earlier and kept elsewhere (:meth:`Outbox.anchors`): only they show a tail that was cut off or
-            a chain that was written anew as a whole.
+            a chain that was rewritten as a whole.
 
         Returns
         -------

@@ -27,7 +27,7 @@ CPU_PROVIDER, CUDA_PROVIDER = "CPUExecutionProvider", "CUDAExecutionProvider"
 BATCH_SIZE = {"cpu": 1, "cuda": 16}
 #: Cores that work side by side at the most; each needs memory for its slice.
 MOST_WORKERS = 8
-#: Sessions kept, unless more are reserved; the least recently used goes first.
+#: Sessions kept, unless more are reserved; the least recently used is dropped first.
 KEPT_SESSIONS = 2
 #: TF32 off and a fixed choice of algorithms, so that the GPU's labels are the CPU's.
 CUDA_OPTIONS = {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}

@@ -11,7 +11,7 @@ from typing import Any
 
 #: Parameters of glibc's mallopt(3), from malloc.h.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
-#: Larger arrays are mapped by themselves and go back to the system as soon as they are let go. Smaller ones, for which
+#: Larger arrays are mapped by themselves and returned to the system on release. Smaller ones, for which
 #: fresh pages would cost more time than their computation, are taken from the heap.
 MAPPED_BYTES = 4_000_000
 #: Free memory at the end of the heap that is kept.
@@ -32,7 +32,7 @@ _UNKNOWN_BYTES = 4 << 30
 def limit_heap() -> None:
     """Let the C library of this process (glibc) keep little of what is freed; call it before threads start.
 
-    By default glibc gives each thread a heap of its own and takes arrays of up to 32 MB from these heaps once the first
+    By default glibc gives each thread its own heap and takes arrays of up to 32 MB from these heaps once the first
     such array was freed. Between what lives on, the gaps fit nothing: of a batch of 20 x 256 x 256 without regions the
     third case takes 430 MB where the first takes 360, with one heap and a fixed threshold both take 320; fresh pages
     cost 0.3 s of a case's processor time. For processes of FlairSeg's own: a program that embeds it decides for itself.
@@ -69,7 +69,7 @@ def _function(name: str) -> Any | None:
 
 
 def needed_bytes(voxels: int, members: int = 0, device: str = "cpu") -> int:
-    """Memory that a case takes at its peak in a process of its own, measured with the default model and a margin.
+    """Memory that a case takes at its peak in a separate process, measured with the default model and a margin.
 
     Parameters
     ----------

@@ -73,7 +73,7 @@ def segment(
     regions : bool
         Also find the regions of the lesions (about a second more), see :meth:`Segmentation.with_regions`.
     on_segmented : callable, optional
-        Called with the result before the regions are looked for.
+        Called with the result before the regions are computed.
 
     Returns
     -------

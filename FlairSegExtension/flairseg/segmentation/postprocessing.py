@@ -1,7 +1,7 @@
 """Clean-up of a label map: small components, holes, ragged edges, minimum lesion size (source: S1; S5 for the size).
 
 All functions take label maps on the slice stack's grid (slices, rows, columns), return new ones, and measure in
-millimetres, so that thick slices and fine pixels are treated alike. Holes and edges are looked at within a slice:
+millimetres, so that thick slices and fine pixels are treated alike. Holes and edges are processed within a slice:
 clinical FLAIR has gaps between thick slices, so the neighbours say little about a lesion's outline.
 """
 

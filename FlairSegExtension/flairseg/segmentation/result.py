@@ -159,7 +159,7 @@ class Segmentation:
         for a single
         model, and where only ``compact`` came over from another process.
     regions : RegionMap, optional
-        The anatomy of the case, see :meth:`with_regions`; None where it was not looked for.
+        The anatomy of the case, see :meth:`with_regions`; None where it was not computed.
     input_sha256 : str
         :func:`flairseg.files.same_input.fingerprint` of the volume, keyed where names are pseudonyms; computed when the
         files are written.
@@ -226,7 +226,7 @@ class Segmentation:
         return {c.value: float(voxels[c.value]) * self.volume.voxel_mm3 / 1000 for c in CLASSES}
 
     def known_volumes_ml(self) -> dict[int, float | None]:
-        """The same, with None for empty classes that the model does not know: it never looks for them."""
+        """The same, with None for empty classes that the model does not segment."""
         return {value: ml if ml or value in self.card.classes else None for value, ml in self.volumes_ml().items()}
 
     def assessed_classes(self) -> tuple[LabelClass, ...]:

@@ -73,7 +73,7 @@ class Reading:
     card : ModelCard
         The model.
     suitability : Suitability or None
-        None where no adapted model with a scope was asked for.
+        None without an adapted model with a scope.
     prepared : list of (SliceStack, Prepared)
         The scan in the frame of ``card``, where it was prepared to look at it: one entry, which whoever runs the model
         takes out, so that its memory can be freed.

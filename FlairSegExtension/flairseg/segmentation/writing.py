@@ -103,7 +103,7 @@ def write_segmentation(
     """Write the files of a case, all or none; after a failure existing files are unchanged.
 
     ``<stem>_labels.nii.gz`` (uint8), ``<stem>.seg.nrrd`` (for 3D Slicer), ``<stem>_overview.png``,
-    ``<stem>_lesions.csv``, ``<stem>_summary.json`` and, if asked for, ``<stem>_probabilities.nii.gz`` (float32, classes
+    ``<stem>_lesions.csv``, ``<stem>_summary.json`` and, on request, ``<stem>_probabilities.nii.gz`` (float32, classes
     0..3 last) and, of an ensemble, ``<stem>_disagreement.nii.gz`` (float32, 0..1), and
     ``<stem>_lesion_mask.nii.gz`` (uint8, 0 and 1; of BIDS entities ``<entities>_desc-lesion_mask.nii.gz``).
 

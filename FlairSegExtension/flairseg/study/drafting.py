@@ -48,7 +48,7 @@ def draft_protocol(
     binary: bool = False,
     labels: Mapping[str, LabelMapping] | None = None,
 ) -> Draft:
-    """Draft a protocol: S5's question, every case with every arm, each rater with a seed of its own.
+    """Draft a protocol: S5's question, every case with every arm, each rater with an individual seed.
 
     Parameters
     ----------

@@ -225,7 +225,7 @@ class MarkPlaced(TimedEvent, kind="showing.mark_placed"):
 
 @dataclass(frozen=True, kw_only=True)
 class MarkRemoved(TimedEvent, kind="showing.mark_removed"):
-    """A mark was taken back."""
+    """A mark was removed."""
 
     mark_id: str
 

@@ -115,7 +115,7 @@ def work_list(
     progress : callable, optional
         ``progress(fraction, case)`` after each case: fraction of all in [0, 1], name of the case.
     cancel : CancelToken, optional
-        Looked at between cases.
+        Checked between cases.
 
     Returns
     -------

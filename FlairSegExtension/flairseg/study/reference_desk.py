@@ -1,6 +1,6 @@
 """A reader's view of a reference session: the tasks, one open case, and its answer.
 
-Each call opens the session anew, so that it includes other readers' changes, and may run in any thread. Masks
+Each call reopens the session, so that it includes other readers' changes, and may run in any thread. Masks
 are exchanged on the right-handed grid that 3D Slicer shows, and stored on the image's own.
 """
 

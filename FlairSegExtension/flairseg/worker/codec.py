@@ -50,8 +50,8 @@ def encode_value(value: Any) -> list[np.ndarray]:
     Parameters
     ----------
     value : a type of :data:`_TYPES`, dict, list, tuple, str, number, bool, None, path or ndarray, nested
-        Keys are text. Paths come back as text, numbers that are none (NaN, infinity) as None. Arrays of at most four
-        axes come back as they are, bool as uint8. A :class:`~flairseg.segmentation.result.Segmentation` comes back with
+        Keys are text. Paths are returned as text, NaN and infinity as None. Arrays of at most four
+        axes are returned unchanged, bool as uint8. A :class:`~flairseg.segmentation.result.Segmentation` has
         its probabilities as ``compact``, on the volume that :func:`decode_value` is given.
 
     Returns

@@ -86,7 +86,7 @@ def _segment(
         return segment(request.volume, _model(request), request.device, progress, cancel)
     told = None if progress is None else _each_from_the_start(progress)
     found = segment(request.volume, _model(request), request.device, told, cancel, regions=True, on_segmented=deliver)
-    assert found.regions is not None  # noqa: S101 - they were asked for
+    assert found.regions is not None  # noqa: S101 - they were requested
     return _packed(found.regions)
 
 

@@ -86,7 +86,7 @@ def _private_streams() -> tuple[BinaryIO, BinaryIO]:
 def _listen(
     source: BinaryIO, requests: queue.Queue[tuple[dict[str, Any], list[np.ndarray]]], tokens: dict[Any, CancelToken]
 ) -> None:
-    """Read requests in a thread of its own: a closed stdin and a cancel are noticed in the middle of a run.
+    """Read requests in a separate thread: a closed stdin and a cancel are noticed in the middle of a run.
 
     ``tokens`` has one for each task that waits or is worked on, by its number.
     """
@@ -124,7 +124,7 @@ def _answer(
         if isinstance(error, BrokenPipeError):
             raise
         _send_error(sink, run, error)
-    except (FlairSegError, Exception) as error:  # noqa: BLE001 - whatever happened, Slicer is told and the process lives on
+    except (FlairSegError, Exception) as error:  # noqa: BLE001 - Slicer is notified of any error and the process continues
         _send_error(sink, run, error)
 
 

@@ -214,7 +214,7 @@ def _scale(question: Question, counts: dict[tuple[str, str], np.ndarray], arms: 
 
 
 def _bland_altman(results: Results) -> list[Figure]:
-    """Difference against mean of false-positive and false-negative counts, numbers asked for, and arms' volumes."""
+    """Difference against mean of false-positive and false-negative counts, numbers entered, and arms' volumes."""
     made = []
     rows = [row for row in results.limits if row.limits.n >= 2]
     variables = dict.fromkeys(row.variable for row in rows)
