@@ -179,7 +179,7 @@ def test_existing_results_are_kept_unless_overwritten(head_file, model, tmp_path
 def test_a_name_of_usual_length_is_on_one_line_of_80_columns(head_file, model, tmp_path, monkeypatch):
     """Logs of batch systems have 80 columns: names were broken at 9 letters, and could not be searched for."""
     monkeypatch.setenv("COLUMNS", "80")
-    case = "sub-0123_ses-month"
+    case = "case-sdvx11r25p42hf"
     arguments = ("-o", tmp_path / "out", "-m", model, "--no-regions", "--name", case)
     (row,) = (x for x in run("segment", head_file, *arguments).stdout.splitlines() if case in x)
     assert len(row.rstrip()) <= 80

@@ -194,7 +194,7 @@ class _Told:
 
 def _table(rows: Iterable[CaseOutcome]) -> Table:
     """One row per case: volumes, lesion count, seconds, number of warnings."""
-    table = Table(box=box.SIMPLE_HEAD, header_style="bold", show_edge=False, padding=(0, 1, 0, 0))
+    table = Table(box=box.SIMPLE_HEAD, header_style="bold", show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("Case", overflow="fold")
     for label_class in CLASSES:
         style = f"rgb({','.join(map(str, label_class.rgb))})"
