@@ -89,7 +89,9 @@ def test_from_folders_to_tables(folders):
     assert "the room of R2" in output
     assert "0 of 8" in run("status", study)
     assert "still open" in run("export", study, "-o", folders / "out", code=2)
-    assert "not finished" in run("close", study, code=2)
+    unfinished = run("close", study, code=2)
+    assert "not finished" in unfinished
+    assert "--incomplete" in unfinished
     for rater in ("R1", "R2"):
         with StudySession.open(study / "rooms" / rater) as session:
             while session.next() is not None:

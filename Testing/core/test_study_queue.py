@@ -125,6 +125,20 @@ def test_a_list(folder):
     assert work_list([folder / "a" / "sure.nii.gz"])[0].expected_correction_ml is not None
 
 
+def test_a_list_s_own_score_counts_where_no_probabilities_are_written(tmp_path):
+    """queue.csv of a cohort said 2.14 ml, ``flairseg queue`` 0.72 for the same case, and ordered them otherwise."""
+    table = [{"volume_ml": 2.0, "confidence": 0.6}]
+    for case, probabilities in (("without", False), ("with", True)):
+        write_result(tmp_path, case, 0.2, lesions=table, probabilities=probabilities)
+    path = tmp_path / "queue.csv"
+    lines = [f"{case},{case}.nii.gz,{score}" for case, score in (("without", 2.1393), ("with", 9))]
+    path.write_text("\n".join(["case,flair,expected_correction_ml", *lines]))
+    without, known = work_list(path)
+    assert (without.case, without.expected_correction_ml) == ("without", 2.1393)
+    assert "2.14 ml" in without.why
+    assert known.expected_correction_ml == pytest.approx((10 * 0.2 + 0.2) * 0.005, rel=1e-3), "that of the files"
+
+
 def test_a_moved_result_finds_its_image(folder, tmp_path):
     (folder / "a").rename(folder / "moved")
     items = {item.case: item for item in work_list(folder / "moved")}

@@ -73,6 +73,7 @@ PHRASES: dict[str, str] = {
     "that disagree.",
     "no-series-looks-like-flair": "Put the files of the FLAIR series alone into a folder and give that, or name the "
     "series with --series.",
+    "study-unfinished": "Wait for them, or add --incomplete; the report states this.",
     "no-common-case": "Rename the files so that their case names agree, or list the pairs in a table and give "
     "--manifest.",
     "several-masks-of-a-case": "Keep one of them there, or list the pairs in a table and give --manifest.",

@@ -106,8 +106,8 @@ def work_list(
     ----------
     source : path or iterable of paths
         A folder (searched with its subfolders for ``*_summary.json`` and for images without results); a CSV file with
-        the columns ``case, flair, labels, probabilities, summary`` (``flair`` suffices) and, where the list orders its
-        cases itself, ``priority`` and ``why``; or images.
+        the columns ``case, flair, labels, probabilities, summary`` (``flair`` suffices), where the list knows it,
+        ``expected_correction_ml``, and where it orders its cases itself, ``priority`` and ``why``; or images.
     archive : CaseArchive, optional
         Archive of verdicts, for the state of each case.
     done : bool
@@ -296,7 +296,8 @@ def _from_csv(path: Path) -> Iterator[QueueItem]:
         beside = _from_image(files["flair"])
         name = (row.get("case") or "").strip() or beside.case
         priority, why = _number(row.get("priority")), (row.get("why") or "").strip()
-        yield replace(beside, case=name, priority=priority, why=why, **files)
+        score = _number(row.get("expected_correction_ml"))
+        yield replace(beside, case=name, priority=priority, why=why, expected_correction_ml=score, **files)
 
 
 def _number(text: str | None) -> float | None:
@@ -362,6 +363,10 @@ def _scored(found: QueueItem) -> QueueItem:
             why = f"{score:.2f} ml of lesion are expected to be corrected (from the class probabilities)."
         except FlairSegError as error:
             warnings.append(CaseWarning(str(error), "probabilities-left-out"))
+    if score is None and found.labels is not None and found.expected_correction_ml is not None:
+        # A cohort knew the probabilities without writing them: the table of lesions tells less.
+        score = found.expected_correction_ml
+        why = f"{score:.2f} ml of lesion are expected to be corrected (stated in the list of cases)."
     if score is None and found.labels is not None and by_lesions is not None:
         score = by_lesions
         why = f"{score:.2f} ml of lesion are expected to be removed (from each lesion's confidence)."

@@ -280,6 +280,7 @@ class Study:
                 raise StudyStateError(
                     f"The study is not finished: {', '.join(waiting)}.",
                     "Wait for them, or close it as incomplete; the report states this.",
+                    code="study-unfinished",
                 )
             pending = [f"{r.rater} ({r.pending})" for r in status.raters if r.pending]
             if pending:
