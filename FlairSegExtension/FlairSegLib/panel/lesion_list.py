@@ -31,15 +31,21 @@ def build(table) -> None:
 
 
 def set_row(table, row: int, texts: Sequence[str], tip: str, rgb: tuple[float, float, float]) -> None:
-    """Show one lesion: its texts by column, a tooltip, the colour of its class (0..1)."""
+    """Show one lesion: its texts by column, a tooltip, the colour of its class (0..1).
+
+    Items that are there are kept: each new one would have a visible table measure its columns.
+    """
     for column, text in enumerate(texts):
-        item = qt.QTableWidgetItem(text)
+        there = table.item(row, column)
+        item = qt.QTableWidgetItem() if there is None else there
+        item.setText(text)
         item.setToolTip(tip)
         if column == NUMBER:
             item.setData(qt.Qt.DecorationRole, qt.QColor.fromRgbF(*rgb))
-        if column != REGION:
-            item.setTextAlignment(qt.Qt.AlignRight | qt.Qt.AlignVCenter)
-        table.setItem(row, column, item)
+        if there is None:
+            if column != REGION:
+                item.setTextAlignment(qt.Qt.AlignRight | qt.Qt.AlignVCenter)
+            table.setItem(row, column, item)
     table.setRowHeight(row, 20)
 
 

@@ -65,6 +65,12 @@ def tissue_extents(atlas: Atlas) -> list[np.ndarray | None]:
     return [extent if np.prod(extent[:, 1] - extent[:, 0] + 1) < whole / 2 else None for extent in extents]
 
 
+def brain_extent(atlas: Atlas) -> np.ndarray:
+    """First and last voxel of the brain with its ventricles, (K J I, 2)."""
+    of_brain = _stored()["extents"][[n for n, tissue in enumerate(TISSUES) if tissue != "fluid"]]
+    return np.stack([of_brain[..., 0].min(axis=0), of_brain[..., 1].max(axis=0)], axis=1)
+
+
 # --- the file
 
 

@@ -221,10 +221,16 @@ class _Priors:
             part, wanted, points = _within(extent, kji, near)
             self._tissues[name] = self._along_slices(_samples(levels, points, wanted), part)
 
-    def at(self, block: slice) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        """Of some slices: flat numbers of the voxels near the head, and each tissue's probabilities there."""
-        places = np.flatnonzero(self._read(self._near, block) > 0)
-        return places, {name: self._read(one, block).ravel()[places] for name, one in self._tissues.items()}
+    def at(self, block: slice, least: float) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Of some slices: flat numbers of the voxels near the head at which the probabilities sum to more than this.
+
+        And each tissue's probabilities there.
+        """
+        likely = self._read(self._near, block) > 0
+        parts = {name: self._read(one, block) for name, one in self._tissues.items()}
+        likely &= sum(parts.values()) > least
+        places = np.flatnonzero(likely)
+        return places, {name: part.ravel()[places] for name, part in parts.items()}
 
     def whole(self, tissue: str) -> np.ndarray:
         """One tissue's probability in the whole box, float32."""

@@ -19,9 +19,10 @@ import numpy as np
 from scipy import ndimage
 
 from ..image.geometry import VolumeGeometry, flip_lps, flip_lps_points, triple
-from ..image.volume import Volume, volume_from_sitk
+from ..image.volume import Volume
+from ..lesions.boxes import Box
 from .atlas import Atlas
-from .atlas_maps import contrast_image, outline_image
+from .atlas_maps import brain_extent, contrast_image, outline_image
 from .case_images import Case, Mask, RelativeImage, prepare
 from .regions import Fit
 
@@ -104,6 +105,40 @@ class Alignment:
         for axis, row in enumerate(to_index[::-1]):
             points[axis] += sum(weight * shift for weight, shift in zip(row, shifts_mm, strict=True) if weight)
         return points
+
+
+    def reach(self, extent: np.ndarray, ijk_to_ras: np.ndarray, shape: tuple[int, ...]) -> Box:
+        """Box of the voxels of a grid that may be in a part of the atlas.
+
+        Parameters
+        ----------
+        extent : ndarray, shape (3, 2)
+            First and last voxel (K, J, I) of the atlas. Voxels of the grid between them and their neighbours count.
+        ijk_to_ras : ndarray, shape (4, 4)
+            Of the grid, RAS mm.
+        shape : tuple of int
+            K, J, I of the grid.
+
+        Returns
+        -------
+        tuple of slice
+            At least one voxel along each axis.
+        """
+        first, last = extent[::-1, 0] - 1, extent[::-1, 1] + 1
+        in_atlas = _corners(first, last, self.atlas.ijk_to_ras)
+        low, high = in_atlas.min(axis=1) - self.farthest_mm, in_atlas.max(axis=1) + self.farthest_mm
+        ijk = _corners(low, high, np.linalg.inv(self.matrix @ ijk_to_ras))
+        return triple(
+            slice(int(np.clip(np.floor(a.min()), 0, n - 1)), int(np.clip(np.ceil(a.max()) + 1, 1, n)))
+            for a, n in zip(ijk[::-1], shape, strict=True)
+        )
+
+
+def _corners(first: np.ndarray, last: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """The eight corners of a box (I, J, K or x, y, z) where a matrix takes them, (3, 8)."""
+    ends = np.array(np.meshgrid(*zip(first, last, strict=True), indexing="ij")).reshape(3, -1)
+    moved: np.ndarray = matrix[:3, :3] @ ends + matrix[:3, 3:]
+    return moved
 
 
 def affine_points(matrix: np.ndarray, box: tuple[slice, slice, slice], where: np.ndarray | None = None) -> np.ndarray:
@@ -191,6 +226,7 @@ def _search(case: Case, outline: sitk.Image) -> list[sitk.AffineTransform]:
     points = to_lps[:3, :3] @ kji[::-1] + to_lps[:3, 3:]
     near = sitk.GetArrayFromImage(_grown(case.brain, small, 14.0)).ravel() > 0
     points, values = points[:, near], values[near]
+    sampled = points[:, ::SCORED_STEP].copy(), values[::SCORED_STEP].copy()
     of_ventricles = case.has_ventricles
     here = _middle(case.ventricles if of_ventricles else case.brain)
     there = _middle(outline, negative=of_ventricles)
@@ -200,17 +236,18 @@ def _search(case: Case, outline: sitk.Image) -> list[sitk.AffineTransform]:
     origin = outline_to_lps[:3, 3:]
     shifts = [(0.0, 0.0)] if of_ventricles else list(product(SHIFTS_Y, SHIFTS_Z))
 
-    def score(start: Sequence[float], step: int) -> float:
-        """Mean square of what the outlines differ by, at every so many voxels."""
+    def score(start: Sequence[float], points: np.ndarray, values: np.ndarray) -> float:
+        """Mean square of what the outlines differ by at some points."""
         *angles, dy, dz = start
-        turned = _turn(*angles) @ (points[:, ::step] - here[:, None]) + there[:, None]
-        index = to_index @ (turned + np.array([[0.0], [dy], [dz]]) - origin)
+        shift = there + np.array([0.0, dy, dz])
+        to_outline = to_index @ _turn(*angles)
+        index = to_outline @ points + (to_index @ (shift[:, None] - origin) - to_outline @ here[:, None])
         found = ndimage.map_coordinates(target, index[::-1], order=1, mode="constant")
-        return float(np.square(found - values[::step]).mean())
+        return float(np.square(found - values).mean())
 
     starts = [(*angles, *shift) for angles in product(PITCHES, ROLLS, YAWS) for shift in shifts]
-    scored = sorted((score(start, SCORED_STEP), *start) for start in starts)
-    scored = sorted((score(start, 1), *start) for _, *start in scored[:RESCORED]) + scored[RESCORED:]
+    scored = sorted((score(start, *sampled), *start) for start in starts)
+    scored = sorted((score(start, points, values), *start) for _, *start in scored[:RESCORED]) + scored[RESCORED:]
     chosen: list[tuple[float, ...]] = []
     for one in scored:
         if all(max(abs(a - b) for a, b in zip(one[1:4], other[1:4], strict=True)) > 8 for other in chosen):
@@ -344,21 +381,25 @@ def _measure(case: Case, alignment: Alignment, correlation: float = float("nan")
     import SimpleITK as sitk
 
     atlas = alignment.atlas
-    spacing, shape = case.brain.GetSpacing(), case.brain.GetSize()[::-1]
-    ras = volume_from_sitk(case.brain).ijk_to_ras
-    kji = alignment.atlas_kji(ras, triple(slice(0, n) for n in shape))
+    brain = sitk.GetArrayFromImage(case.brain) > 0.5
+    ras = VolumeGeometry.from_sitk(case.brain).ijk_to_ras
+    # Elsewhere there is no brain in the atlas.
+    box = alignment.reach(brain_extent(atlas), ras, brain.shape)
+    kji = alignment.atlas_kji(ras, box)
     levels = ndimage.map_coordinates(atlas.brain_levels, kji, order=1, output=np.float32)
     inside = levels > 0.5 * 255
-    brain = sitk.GetArrayFromImage(case.brain) > 0.5
     both = int(np.count_nonzero(inside)) + int(np.count_nonzero(brain))
-    dice = 2 * int(np.count_nonzero(inside & brain)) / max(both, 1)
+    dice = 2 * int(np.count_nonzero(inside & brain[box])) / max(both, 1)
     apart = float("nan")
     if case.has_ventricles:
         # Ventricles are part of the brain.
-        expected = levels > 0.4 * 255
-        levels = ndimage.map_coordinates(atlas.ventricle_levels, kji[:, expected], order=1, output=np.float32)
-        expected[expected] = levels > 0.4 * 255
-        apart = _apart(sitk.GetArrayFromImage(case.ventricles) > 0.4, expected, spacing[::-1])
+        near = levels > 0.4 * 255
+        levels = ndimage.map_coordinates(atlas.ventricle_levels, kji[:, near], order=1, output=np.float32)
+        near[near] = levels > 0.4 * 255
+        expected = np.zeros(brain.shape, bool)
+        expected[box] = near
+        ventricles = sitk.GetArrayFromImage(case.ventricles) > 0.4
+        apart = _apart(ventricles, expected, case.brain.GetSpacing()[::-1])
     sizes = np.linalg.svd(alignment.matrix[:3, :3], compute_uv=False)
     return Fit(float(dice), apart, correlation, (float(sizes[0]), float(sizes[-1])))
 

@@ -8,8 +8,9 @@ from typing import Protocol
 import numpy as np
 from scipy import ndimage
 
+from ..image.geometry import triple
 from ..labels import BACKGROUND, VENTRICLES
-from ..lesions.boxes import count_numbers, looked_up
+from ..lesions.boxes import bounding_box, count_numbers, looked_up
 from .regions import (
     BRAIN_STEM,
     CEREBELLUM,
@@ -39,6 +40,8 @@ GRAY, WHITE = (1.17, 0.10), (1.0, 0.06)
 TISSUE_PRIOR = 0.2
 #: Probability of the deep gray nuclei within the cerebrum from which tissue counts as theirs.
 DEEP_GRAY_PRIOR = 0.6
+#: Pieces of fewer voxels than this in a slice that are outside are filled.
+SPECK = 4
 #: Voxels whose priors are processed together.
 BLOCK_VOXELS = 250_000
 #: What is noted of a voxel before its distance to the surface is known: cortex within a cortical thickness of it, or
@@ -49,8 +52,11 @@ _RIBBON, _BRIGHT, _FLUID, _OFF, _TISSUE = (1 << n for n in range(5))
 class Priors(Protocol):
     """Probabilities of the atlas's tissues on a box of voxels."""
 
-    def at(self, block: slice) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        """Of some slices: flat numbers of the voxels near the head, and each tissue's probabilities there."""
+    def at(self, block: slice, least: float) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Of some slices: flat numbers of the voxels near the head at which the probabilities sum to more than this.
+
+        And each tissue's probabilities there.
+        """
 
 
 def tissue_codes(
@@ -91,11 +97,18 @@ def tissue_codes(
     thick = max(1, BLOCK_VOXELS // max(1, image[0].size))
     for start in range(0, len(image), thick):
         at = slice(start, start + thick)
-        codes[at], traits[at], outside[at] = _evidence(image[at], smooth[at], labels[at], rough[at], *priors.at(at))
+        # Voxels farther out are outside.
+        there = priors.at(at, LEAST_HEAD)
+        codes[at], traits[at], outside[at] = _evidence(image[at], smooth[at], labels[at], rough[at], *there)
     del smooth
-    # Single dark voxels are noise or vessels.
-    outside = _without_specks(outside, normal, 4)
-    surface = depth(~outside, spacing, normal, NEAR_CORTEX * CORTEX_MM)
+    surface = np.zeros(image.shape, np.float32)
+    box = bounding_box(outside, (False,))
+    if box is not None:
+        # With so much around it that pieces cut at its edge are no specks.
+        box = triple(slice(max(s.start - SPECK, 0), s.stop + SPECK) for s in box)
+        # Single dark voxels are noise or vessels.
+        outside[box] = _without_specks(outside[box], normal, SPECK)
+        surface[box] = depth(~outside[box], spacing, normal, NEAR_CORTEX * CORTEX_MM)
     for k in range(len(image)):
         _decide(codes[k], traits[k], outside[k], surface[k])
     codes[labels == VENTRICLES] = VENTRICLE
@@ -121,9 +134,6 @@ def _evidence(
     outside : ndarray of bool
         Whether a voxel is off the brain or dark at its surface.
     """
-    # Voxels farther out are outside.
-    kept = sum(prior.values()) > LEAST_HEAD
-    at, prior = at[kept], {name: values[kept] for name, values in prior.items()}
     own, relative, smooth = labels.ravel()[at], image.ravel()[at], smooth.ravel()[at]
     head = sum(prior.values())
     brain = head - prior["fluid"]
