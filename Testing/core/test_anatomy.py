@@ -223,6 +223,32 @@ def test_the_stored_maps_are_those_of_the_atlas():
     assert side[load_atlas()["fourth_ventricle"] > 0.5].max() == -1
 
 
+@pytest.mark.parametrize("farthest_mm", [0.0, 9.0])
+def test_the_fit_is_measured_wherever_the_atlas_may_have_brain(farthest_mm):
+    atlas, rng = load_atlas(), np.random.default_rng(8)
+    extent = atlas_maps.brain_extent(atlas, 0.4)
+    there = np.argwhere(atlas.brain_levels > 0.4 * 255)
+    np.testing.assert_array_equal(extent, np.stack([there.min(axis=0), there.max(axis=0)], axis=1))
+    for n in range(20):
+        matrix, ijk_to_ras = np.eye(4), np.diag([4.1, 3.7, 5.0, 1.0])
+        matrix[:3, :3] += rng.normal(0, 0.2, (3, 3)) * (n % 2)
+        matrix[:3, 3], ijk_to_ras[:3, 3] = rng.normal(0, 20, 3), (-80, -95, -60)
+        shape = (26, 44, 40)
+        bending = rng.choice([-1, 1], (3, 9, 9, 9)).astype(np.float32) * np.float32(farthest_mm)
+        grid = np.diag([20.0, 24.0, 20.0, 1.0])
+        grid[:3, 3] = (-80, -110, -70)
+        alignment = registration.Alignment(matrix, atlas, bending if farthest_mm else None, grid)
+        box = alignment.reach(extent, ijk_to_ras, shape)
+        whole = alignment.atlas_kji(ijk_to_ras, tuple(slice(0, n) for n in shape))
+        brain = ndimage.map_coordinates(atlas.brain_levels, whole, order=1, output=np.float32) > 0.4 * 255
+        assert brain.any()
+        beyond = brain.copy()
+        beyond[box] = False
+        assert not beyond.any()
+    upright = registration.Alignment(np.eye(4), atlas).reach(extent, ijk_to_ras, shape)
+    assert np.prod([s.stop - s.start for s in upright]) < 0.8 * np.prod(shape)
+
+
 def test_a_prepared_atlas_is_not_made_again(phantom):
     kept = [atlas_maps.outline_image, atlas_maps.contrast_image, atlas_maps.around_head, atlas_maps.lateral_side]
     for one in kept:
@@ -275,6 +301,34 @@ def test_depth_is_the_distance_transform_where_it_is_near(normal, spacing):
     assert expected[expected < 900].max() > 4
     expected = np.where(expected > 4.0, np.inf, expected)
     np.testing.assert_allclose(tissue_codes.depth(inside, spacing, normal, 4.0), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("edge", [0, 2, 9])
+@pytest.mark.parametrize("normal", [0, 1, 2])
+def test_tissue_around_the_brain_is_worked_out_as_on_the_whole_grid(normal, edge, monkeypatch):
+    rng = np.random.default_rng(edge)
+    shape = (14, 33, 31)
+    image = rng.random(shape, np.float32) * np.float32(1.2)
+    inner = tuple(slice(edge, n - edge if n > 2 * edge else n) for n in shape)
+
+    class Priors:
+        """Cortex and white matter, with noise, within a box."""
+
+        def at(self, block, least):
+            there = np.zeros(shape, bool)
+            there[inner] = True
+            places = np.flatnonzero(there[block])
+            odds = np.random.default_rng(block.start).random((len(TISSUES), len(places)), np.float32) / 4
+            return places, dict(zip(TISSUES, odds, strict=True))
+
+    def codes():
+        labels, rough = np.zeros(shape, np.uint8), np.ones(shape, bool)
+        return tissue_codes.tissue_codes(image, labels, rough, Priors(), (1.0, 1.1, 1.2), normal)
+
+    found = codes()
+    assert len(np.unique(found)) > 4
+    monkeypatch.setattr(tissue_codes, "bounding_box", lambda mask, values: tuple(slice(0, n) for n in mask.shape))
+    np.testing.assert_array_equal(found, codes())
 
 
 @pytest.mark.parametrize("reach", [0, 1, 2, 3, 7, 40])

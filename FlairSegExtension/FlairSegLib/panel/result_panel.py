@@ -329,16 +329,16 @@ class ResultPanel(VTKObservationMixin):
             self._kept = None
             self.lesions.set_stored(stored)
             self.verdict.set_original(stored.original)
-        if self._levels.corrected(self._node, measured.contents) or self._again:
-            self._again = False
-            self._count()
+        again, self._again = self._levels.corrected(self._node, measured.contents) or self._again, False
         with drawing.once():
             self._note_edits()
             self.result.measured(measured)
             self._show_summary()
             self._show_message()
             self.lesions.measured(measured)
-        if not self._settling.isActive() and self._task is None:
+        if again:
+            self._first_count.start()
+        elif not self._settling.isActive():
             self.verdict.measured(measured)
         self.verdict.show_work(self.tracker.seconds)
         self.editor.prepare()

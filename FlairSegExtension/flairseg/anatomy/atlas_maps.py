@@ -15,6 +15,7 @@ from scipy import ndimage
 
 from ..image.geometry import spacing_of, triple
 from ..image.volume import Volume, volume_from_sitk, volume_to_sitk
+from ..lesions.boxes import bounding_box
 from .atlas import TISSUES, Atlas
 from .case_images import VENTRICLE_WEIGHT, grown_along, shrunk
 
@@ -65,10 +66,10 @@ def tissue_extents(atlas: Atlas) -> list[np.ndarray | None]:
     return [extent if np.prod(extent[:, 1] - extent[:, 0] + 1) < whole / 2 else None for extent in extents]
 
 
-def brain_extent(atlas: Atlas) -> np.ndarray:
-    """First and last voxel of the brain with its ventricles, (K J I, 2)."""
-    of_brain = _stored()["extents"][[n for n, tissue in enumerate(TISSUES) if tissue != "fluid"]]
-    return np.stack([of_brain[..., 0].min(axis=0), of_brain[..., 1].max(axis=0)], axis=1)
+@lru_cache(maxsize=1)
+def brain_extent(atlas: Atlas, least: float) -> np.ndarray:
+    """First and last voxel whose probability of brain with its ventricles exceeds ``least``, (K J I, 2)."""
+    return np.array(_extent(atlas.brain_levels > least * 255))
 
 
 # --- the file
@@ -120,7 +121,7 @@ def _made(atlas: Atlas, array: np.ndarray, sigma_mm: float) -> sitk.Image:
 
 
 def _extent(levels: np.ndarray) -> list[tuple[int, int]]:
-    box = ndimage.find_objects((levels > 0).view(np.uint8))[0]
+    box = bounding_box(levels > 0, (True,)) or ()
     return [(part.start, part.stop - 1) for part in box]
 
 

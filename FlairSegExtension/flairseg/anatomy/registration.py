@@ -47,6 +47,8 @@ BENDING_SHRINK = 2
 BENDING_MM, BENDING_ROUNDS = 10.0, 10
 #: Share of the voxels at which the affine fits compare the images, evenly spread.
 SAMPLED, SAMPLING_SEED = 0.1, 1
+#: Probabilities above which the atlas has brain, and a ventricle, where the fit is measured.
+BRAIN_LEVEL, VENTRICLE_LEVEL = 0.5, 0.4
 #: The fit by intensities replaces the one by outlines unless it is worse by this: Dice of the brain, mm of ventricles.
 WORSE_DICE, WORSE_MM = 0.03, 1.0
 
@@ -105,7 +107,6 @@ class Alignment:
         for axis, row in enumerate(to_index[::-1]):
             points[axis] += sum(weight * shift for weight, shift in zip(row, shifts_mm, strict=True) if weight)
         return points
-
 
     def reach(self, extent: np.ndarray, ijk_to_ras: np.ndarray, shape: tuple[int, ...]) -> Box:
         """Box of the voxels of a grid that may be in a part of the atlas.
@@ -383,19 +384,19 @@ def _measure(case: Case, alignment: Alignment, correlation: float = float("nan")
     atlas = alignment.atlas
     brain = sitk.GetArrayFromImage(case.brain) > 0.5
     ras = VolumeGeometry.from_sitk(case.brain).ijk_to_ras
-    # Elsewhere there is no brain in the atlas.
-    box = alignment.reach(brain_extent(atlas), ras, brain.shape)
+    # Elsewhere the atlas has no brain.
+    box = alignment.reach(brain_extent(atlas, VENTRICLE_LEVEL), ras, brain.shape)
     kji = alignment.atlas_kji(ras, box)
     levels = ndimage.map_coordinates(atlas.brain_levels, kji, order=1, output=np.float32)
-    inside = levels > 0.5 * 255
+    inside = levels > BRAIN_LEVEL * 255
     both = int(np.count_nonzero(inside)) + int(np.count_nonzero(brain))
     dice = 2 * int(np.count_nonzero(inside & brain[box])) / max(both, 1)
     apart = float("nan")
     if case.has_ventricles:
         # Ventricles are part of the brain.
-        near = levels > 0.4 * 255
+        near = levels > VENTRICLE_LEVEL * 255
         levels = ndimage.map_coordinates(atlas.ventricle_levels, kji[:, near], order=1, output=np.float32)
-        near[near] = levels > 0.4 * 255
+        near[near] = levels > VENTRICLE_LEVEL * 255
         expected = np.zeros(brain.shape, bool)
         expected[box] = near
         ventricles = sitk.GetArrayFromImage(case.ventricles) > 0.4
