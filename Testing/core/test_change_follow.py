@@ -29,14 +29,17 @@ from flairseg.longitudinal import CODES, STATES, follow, render_followup, write_
 from flairseg.longitudinal.judging import OFF_BRAIN
 from flairseg.longitudinal.parenchyma import parenchyma
 from flairseg.longitudinal.result import FollowUp
-from flairseg.longitudinal.studies import Study, StudyInput, load_study
+from flairseg.longitudinal.studies import Study, StudyInput, load_study, open_study
 from flairseg.longitudinal.writing import ENDINGS, followup_csv, followup_files
 from flairseg.progress import CancelToken
 from flairseg.segmentation.postprocessing import lesion_components
+from flairseg.segmentation.warning_codes import WARNINGS
 from scipy import ndimage
 from typer.testing import CliRunner
 
 from Testing.core.change_heads import LEFT_HANDED, scan, turned
+from Testing.core.dicom_series import Study as DicomStudy
+from Testing.core.dicom_series import write_series
 from Testing.core.tiny import grid
 
 MOTION = turned((5.0, -3.0, 4.0), (3.0, -5.0, 4.0))
@@ -174,6 +177,22 @@ def test_volumes_that_agree_or_that_called_changes_explain_are_not_remarked_on(f
     assert volumes[1] > 1.5 * volumes[0], "the difference is large, and called"
     same = follow([StudyInput(*scan(lesions=FIRST, name=f"s{n}", seed=n)) for n in (0, 1)])
     assert not same.warnings
+
+
+def test_studies_of_two_patients_by_their_headers_are_told(tmp_path):
+    """Two folders of a batch mixed up: of similar heads nothing else tells."""
+    pytest.importorskip("pydicom", reason="pydicom is not installed")
+    opened, labels = {}, {}
+    for n, patient in enumerate(("P1", "p1 ", "P2")):
+        volume, drawn = scan(lesions=FIRST, name="s", seed=n)
+        volume = replace(volume, array=np.clip(volume.array, 0, None))
+        folder = write_series(volume, tmp_path / str(n), study=DicomStudy(patient_id=patient))
+        opened[n] = open_study(folder)
+        labels[n] = opened[n].volume.geometry.place(drawn, volume.geometry)
+    told = {m: [w.code for w in follow([StudyInput(opened[n], labels[n]) for n in (0, m)]).warnings] for m in (1, 2)}
+    assert "patients-differ" not in told[1]
+    assert "patients-differ" in told[2]
+    assert WARNINGS["patients-differ"].trusted is False
 
 
 def test_what_lights_up_off_the_brain_tissue_is_no_new_lesion(pair):

@@ -224,6 +224,12 @@ def _warnings(studies: Sequence[Study], registrations: Sequence[Registration], s
         if _same_image(one.volume, other.volume):
             text = f"Studies {n} and {m} are identical images: no change between them can be detected."
             out.append(CaseWarning(text, "same-image-twice"))
+    if _differ_in_patient(studies):
+        text = (
+            "PatientID, birth date or sex in the DICOM headers differ between the studies: check that they are of one "
+            "patient."
+        )
+        out.append(CaseWarning(text, "patients-differ"))
     dates = [s.date for s in studies if s.date]
     if dates != sorted(dates):
         text = "The studies are not in the order of their dates: new and resolved may be reversed."
@@ -249,6 +255,15 @@ def _load_doubts(lesions: Sequence[FollowedLesion]) -> list[str]:
     )
     fields = {"first_ml": first, "last_ml": last, "stable_ml": unexplained}
     return [CaseWarning(text, "stable-lesions-differ", **{k: round(v / 1000, 4) for k, v in fields.items()})]
+
+
+def _differ_in_patient(studies: Sequence[Study]) -> bool:
+    known = [study.patient for study in studies if study.patient]
+    if len(known) < 2:
+        return False
+    from ..dicom.patients import differ
+
+    return differ(known)
 
 
 def _same_image(one: Volume, other: Volume) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -51,6 +51,8 @@ class Study:
         :func:`flairseg.files.same_input.fingerprint` of the volume where names are pseudonyms: keyed.
     classes : frozenset of int
         Classes that the labels cover: those of the model, or of the label map. Others are unknown, not absent.
+    patient : tuple of str
+        Digests that set patients apart (:mod:`flairseg.dicom.patients`); empty where the image does not tell.
     """
 
     volume: Volume
@@ -64,6 +66,7 @@ class Study:
     added: int = 0
     input_sha256: str = ""
     classes: frozenset[int] = frozenset(c.value for c in CLASSES)
+    patient: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def name(self) -> str:
@@ -84,6 +87,7 @@ class OpenedStudy:
     volume: Volume
     source: str
     date: str | None = None
+    patient: tuple[str, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)
@@ -123,8 +127,8 @@ def open_study(item: Volume | OpenedStudy | str | Path) -> OpenedStudy:
         return item
     if isinstance(item, Volume):
         return OpenedStudy(check_volume(item), item.name)
-    volume, found = _read(Path(item))
-    return OpenedStudy(volume, absolute_source(item), found)
+    volume, found, patient = _read(Path(item))
+    return OpenedStudy(volume, absolute_source(item), found, patient)
 
 
 def load_study(
@@ -169,18 +173,21 @@ def load_study(
         fitting, classes, told = _fitting_labels(labels, volume, given.mapping)
         volume = footed(volume)
         warnings = (*volume.warnings, *told)
-        return Study(replace(volume, warnings=()), fitting, None, None, True, source, date, warnings, classes=classes)
+        return Study(
+            replace(volume, warnings=()), fitting, None, None, True, source, date, warnings, classes=classes,
+            patient=opened.patient,
+        )  # fmt: skip
     from ..segmentation.pipeline import segment
 
     done = segment(volume, model, device, progress, cancel)
     return Study(
         done.volume, done.labels, done.probabilities, done.card, False, source, date, tuple(done.warnings),
-        classes=frozenset(done.card.classes),
+        classes=frozenset(done.card.classes), patient=opened.patient,
     )  # fmt: skip
 
 
-def _read(path: Path) -> tuple[Volume, str | None]:
-    """Volume and date of a study."""
+def _read(path: Path) -> tuple[Volume, str | None, tuple[str, ...]]:
+    """Volume and date of a study, and digests of its patient."""
     if find_spec("pydicom") is not None and path.is_dir():
         from ..dicom import read_flair
 
@@ -188,9 +195,9 @@ def _read(path: Path) -> tuple[Volume, str | None]:
             read = read_flair(path)
         except InputNotFoundError:
             # A folder with other images gets the advice that fits.
-            return read_image(path), None
-        return read.volume, read.source.study_date or None
-    return read_image(path), dicom_date(path)
+            return read_image(path), None, ()
+        return read.volume, read.source.study_date or None, () if read.found is None else read.found.series.patient
+    return read_image(path), dicom_date(path), ()
 
 
 def dicom_date(path: Path) -> str | None:

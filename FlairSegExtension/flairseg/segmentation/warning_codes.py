@@ -113,6 +113,7 @@ WARNINGS: dict[str, WarningCode] = {
     "stable-lesions-differ": WarningCode(
         "Lesion volumes of the studies differ much, in lesions that are called stable: labels drawn differently?"
     ),
+    "patients-differ": _not_trusted("The headers of the studies name different patients."),
     "dates-out-of-order": _not_trusted("The studies are not in the order of their dates."),
     "same-image-twice": _not_trusted("Two studies are the same image: the absence of change is meaningless."),
     "studies-agree-poorly": _not_trusted("The aligned brains agree only moderately: the same patient?"),
