@@ -138,4 +138,4 @@ def _show(messages: Console, results: Console, done: Adapted, output: Path) -> N
     if done.verdict == BETTER:
         results.print(Text(f"To use it: flairseg models --use {output}"), soft_wrap=True)
     else:
-        results.print("The model in use stays.")
+        results.print("The model in use is unchanged.")

@@ -232,7 +232,7 @@ def evaluate(
     ] = "voxels:1",
     min_lesion: Annotated[
         float,
-        typer.Option("--min-lesion", help="Leave smaller lesions out on both sides, mm3 (S5: 10.7).", min=0.0),
+        typer.Option("--min-lesion", help="Minimum volume of a lesion on both sides, mm3 (S5: 10.7).", min=0.0),
     ] = 0.0,
     slice_overlap: Annotated[
         float,

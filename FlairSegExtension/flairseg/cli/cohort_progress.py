@@ -98,7 +98,7 @@ class Told:
             return
         told = (
             ("queued", "sessions in the work list queue.csv"), ("drafted", "sessions in the drafted study"),
-            ("left_out", "without an image of their own, left out"), ("verdicts", "verdicts in the table"),
+            ("left_out", "without a separate image, left out"), ("verdicts", "verdicts in the table"),
             ("outdated", "verdicts on earlier results, not used"), ("damaged", "verdicts that cannot be read"),
         )  # fmt: skip
         parts = [f"{count} {text}" for key, text in told if (count := getattr(event.found, key))]
@@ -129,7 +129,7 @@ class Told:
         if self._changes:
             parts.append(f"{self._changes} compared")
         if (rate := self.rate()) is not None:
-            parts.append(f"{60 * rate:.1f} a minute")
+            parts.append(f"{60 * rate:.1f} per minute")
             if self._done < self._todo:
                 parts.append(f"{clock((self._todo - self._done) / rate)} left")
         return " · ".join(parts)

@@ -70,7 +70,7 @@ def _use(results: Console, named: str, anyway: bool, accepted: tuple[str, ...]) 
     if find_model(card.id).sha256 != card.sha256:
         raise ModelInUseError(f"Another model named {card.id} takes precedence.", f"Remove it from ${ENVIRONMENT}.")
     use_model(card, anyway)
-    results.print(Text(f"In use: {card.id} (sha256 {card.sha256[:16]}), where no model is named."), soft_wrap=True)
+    results.print(Text(f"In use: {card.id} (sha256 {card.sha256[:16]}) unless another is named."), soft_wrap=True)
 
 
 def _accept(named: str, codes: tuple[str, ...]) -> None:

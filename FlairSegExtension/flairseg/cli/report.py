@@ -113,14 +113,14 @@ def _check(inputs: Sequence[Path], options: ReportOptions) -> None:
     check_folder(options.output)
     if options.flair and len(options.flair) != len(inputs):
         raise InputNotFoundError(
-            f"{len(options.flair)} FLAIR images were named for {len(inputs)} results.",
+            f"{len(options.flair)} FLAIR images were given for {len(inputs)} results.",
             "Name one --flair for each result, in the same order, or none.",
         )
     alone = {"--followup": options.followup, "--verdict": options.verdict, "--study-date": options.study_date}
     named = [name for name, value in alone.items() if value]
     if named and len(inputs) > 1:
         raise InputNotFoundError(
-            f"{named[0]} belongs to one case, and {len(inputs)} results were named.", "Run the command once per case."
+            f"{named[0]} belongs to one case, and {len(inputs)} results were given.", "Run the command once per case."
         )
 
 
