@@ -6,6 +6,7 @@ import gc
 import importlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -176,16 +177,35 @@ def test_existing_results_are_kept_unless_overwritten(head_file, model, tmp_path
     assert names(tmp_path) == files_of("head-a")
 
 
-def test_a_name_of_usual_length_is_on_one_line_of_80_columns(head_file, model, tmp_path, monkeypatch):
+def test_a_name_of_usual_length_is_on_one_line_of_80_columns(head_file, model, tmp_path):
     """Logs of batch systems have 80 columns: names were broken at 9 letters, and could not be searched for."""
-    monkeypatch.setenv("COLUMNS", "80")
+    narrow = CliRunner(env={"COLUMNS": "80", "TERM": "xterm", "NO_COLOR": "1"})
     case = "case-sdvx11r25p42hf"
-    arguments = ("-o", tmp_path / "out", "-m", model, "--no-regions", "--name", case)
-    (row,) = (x for x in run("segment", head_file, *arguments).stdout.splitlines() if case in x)
+    arguments = ["segment", head_file, "-o", tmp_path / "out", "-m", model, "--no-regions", "--name", case]
+    shown = narrow.invoke(app, list(map(str, arguments))).stdout.splitlines()
+    (row,) = (line for line in shown if case in line)
     assert len(row.rstrip()) <= 80
-    listed = run("models").stdout.splitlines()
+    listed = narrow.invoke(app, ["models"]).stdout.splitlines()
+    assert max(len(line.rstrip()) for line in listed) <= 80
     assert any(line.startswith("flairseg2d-distilled-v1.0 * ") and line.rstrip().endswith("intact") for line in listed)
     assert any(line.startswith("FlairSeg 2D light, four classes") for line in listed)
+
+
+def test_the_page_on_python_does_what_it_says(head_file, tmp_path, monkeypatch):
+    """It said "the files of flairseg segment": there was no lesion mask, and no lesion had a region."""
+    from PIL import Image
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Image.Image, "show", lambda image: None)
+    shutil.copy(head_file, "patient7_flair.nii.gz")
+    assert run("segment", "patient7_flair.nii.gz", "-o", "cli", "--name", "patient7", "--regions").exit_code == 0
+    shutil.copy("cli/patient7.seg.nrrd", "mask.seg.nrrd")
+    page = (REPOSITORY / "docs" / "python.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    exec(compile(code, "docs/python.md", "exec"), {})
+    assert names(tmp_path / "results") == names(tmp_path / "cli")
+    tables = [(tmp_path / folder / "patient7_lesions.csv").read_text().splitlines() for folder in ("results", "cli")]
+    assert [row.split(",")[1:] for row in tables[0]] == [row.split(",")[1:] for row in tables[1]]
 
 
 @pytest.mark.parametrize("same", [True, False])
