@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pydicom
 import pytest
+import SimpleITK as sitk
 from flairseg import errors
 from flairseg.cohort.dicom_source import dicom_sessions
 from flairseg.dicom import read_flair
@@ -277,6 +278,56 @@ def test_text_burned_into_the_pixels_is_told(tmp_path, flair, backend):
     volume = read_volume(write_series(flair, tmp_path / "s", "siemens", change=burn))
     assert codes(volume.warnings) == ["text-in-pixels"]
     assert "pseudonyms do not remove it" in volume.warnings[0]
+
+
+@pytest.mark.parametrize("lossy", ["00", "01"])
+def test_images_compressed_with_loss_are_told(tmp_path, flair, backend, lossy):
+    """Values were up to 20 off, and nobody was told."""
+
+    def state(data, _k):
+        data.LossyImageCompression = lossy
+
+    volume = read_volume(write_series(flair, tmp_path / "s", "siemens", change=state))
+    assert codes(volume.warnings) == (["lossy-compression"] if lossy == "01" else [])
+
+
+def compressed(path, tool: str, syntax: str) -> None:
+    """The file with its pixels compressed without loss, by pydicom's encoders or GDCM's."""
+    if tool == "pydicom":
+        data = pydicom.dcmread(path)
+        data.compress(getattr(pydicom.uid, syntax), generate_instance_uid=False)
+        data.save_as(path)
+        return
+    reader, writer = sitk.ImageFileReader(), sitk.ImageFileWriter()
+    reader.SetImageIO("GDCMImageIO")
+    reader.LoadPrivateTagsOn()
+    reader.SetFileName(str(path))
+    image = reader.Execute()
+    path.unlink()
+    writer.SetImageIO("GDCMImageIO")
+    writer.KeepOriginalImageUIDOn()
+    writer.UseCompressionOn()
+    writer.SetCompressor(syntax)
+    writer.SetFileName(f"{path}.dcm")
+    writer.Execute(image)
+
+
+@pytest.mark.parametrize(
+    ("tool", "syntax", "uid"),
+    [("pydicom", "JPEGLSLossless", "4.80"), ("pydicom", "RLELossless", "5"), ("GDCM", "JPEG2000", "4.90"),
+     ("GDCM", "JPEG", "4.70")],
+)  # fmt: skip
+def test_compressed_without_loss_the_voxels_are_the_same(tmp_path, flair, backend, tool, syntax, uid):
+    if syntax == "JPEGLSLossless":
+        pytest.importorskip("jpeg_ls", reason="pyjpegls is not installed")
+    folder = write_series(flair, tmp_path / "s", "siemens")
+    for path in sorted(folder.iterdir()):
+        compressed(path, tool, syntax)
+    found = {pydicom.dcmread(path).file_meta.TransferSyntaxUID for path in folder.iterdir()}
+    assert found == {f"1.2.840.10008.1.2.{uid}"}
+    volume = read_volume(folder)
+    np.testing.assert_array_equal(volume.array, flair.array)
+    assert not volume.warnings
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,8 @@ _TAGS = {
     "HighBit": "0028|0102", "PixelRepresentation": "0028|0103", "PixelSpacing": "0028|0030",
     "SliceThickness": "0018|0050", "SpacingBetweenSlices": "0018|0088",
     "ImagePositionPatient": "0020|0032", "ImageOrientationPatient": "0020|0037", "RescaleSlope": "0028|1053",
-    "RescaleIntercept": "0028|1052", "BurnedInAnnotation": "0028|0301", "PixelPaddingValue": "0028|0120",
+    "RescaleIntercept": "0028|1052", "BurnedInAnnotation": "0028|0301", "LossyImageCompression": "0028|2110",
+    "PixelPaddingValue": "0028|0120",
     "PixelPaddingRangeLimit": "0028|0121",
 }  # fmt: skip
 #: Transfer syntax whose data set is compressed as a whole.

@@ -34,13 +34,13 @@ KEYWORDS = (
     "ImagesInAcquisition", "NumberOfFrames", "Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation",
     "BitsAllocated", "PixelSpacing", "SliceThickness", "SpacingBetweenSlices", "ImagePositionPatient",
     "ImageOrientationPatient", "RescaleSlope", "RescaleIntercept", "SharedFunctionalGroupsSequence",
-    "PerFrameFunctionalGroupsSequence", "BurnedInAnnotation",
+    "PerFrameFunctionalGroupsSequence", "BurnedInAnnotation", "LossyImageCompression",
 )  # fmt: skip
 #: Attributes that distinguish sequences, as :class:`flairseg.image.flair_selection.Candidate` takes them.
 TELLING = (
     "Modality", "SeriesDescription", "ProtocolName", "SequenceName", "ImageType", "ScanningSequence",
     "SequenceVariant", "MRAcquisitionType", "AcquisitionContrast", "RepetitionTime", "InversionTime",
-    "ContrastBolusAgent", "Manufacturer", "PhotometricInterpretation", "BurnedInAnnotation",
+    "ContrastBolusAgent", "Manufacturer", "PhotometricInterpretation", "BurnedInAnnotation", "LossyImageCompression",
 )  # fmt: skip
 #: Values above this (bytes) are left in the file; no entry that is read here is so long.
 LARGEST_VALUE = 1 << 20

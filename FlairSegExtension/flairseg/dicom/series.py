@@ -209,6 +209,12 @@ def _with_remarks(
             "name, and pseudonyms do not remove it."
         )
         warnings.append(CaseWarning(text, "text-in-pixels"))
+    if any(frame.header.get("LossyImageCompression") == "01" for frame in stack.frames):
+        text = (
+            "The images were compressed with loss (LossyImageCompression): detail and intensities are not those of the "
+            "scanner; use the original images if they exist."
+        )
+        warnings.append(CaseWarning(text, "lossy-compression"))
     strays = sum(len(s.frames) for s in stacks if s.frames[0].role and s is not stack)
     if strays:
         text = f"{strays} more images of the series are screen captures or localisers and were left out."

@@ -58,6 +58,7 @@ WARNINGS: dict[str, WarningCode] = {
     "fewer-images-than-announced": WarningCode("The headers state more images than are present."),
     "uid-shared": WarningCode("Different slices share one SOPInstanceUID."),
     "text-in-pixels": WarningCode("Text is burned into the pixels; pictures may show a name even under pseudonyms."),
+    "lossy-compression": WarningCode("The DICOM images were compressed with loss."),
     "series-uids-differ": WarningCode("Slices of one volume have different UIDs of series or study; they were joined."),
     # Reading: voxels
     "voxels-not-finite": WarningCode("Voxels that are NaN or infinite were set to 0."),
