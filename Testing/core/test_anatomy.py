@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from flairseg.anatomy import RegionMap, atlas_maps, case_images, find_regions, finding, registration, tissue_codes
 from flairseg.anatomy.atlas import FILE, TISSUES, load_atlas
-from flairseg.anatomy.finding import doubts, interpolated
+from flairseg.anatomy.finding import between, doubts, interpolated
 from flairseg.anatomy.lesion_table import lesion_table
 from flairseg.anatomy.regions import (
     BRAIN_STEM,
@@ -354,6 +354,27 @@ def test_blocks_are_averaged_as_by_binshrink():
         np.testing.assert_allclose(found.ijk_to_ras, expected.ijk_to_ras, atol=1e-9)
 
 
+@pytest.mark.parametrize("factors", [[1, 1, 1], [4, 3, 2], [20, 20, 1], [1, 2, 300]])
+def test_of_what_is_zero_elsewhere_a_box_is_averaged_alone(factors):
+    from flairseg.image.volume import Volume
+
+    rng = np.random.default_rng(5)
+    for shape in ((7, 22, 27), (600, 5, 6)):
+        start = [int(rng.integers(0, n // 2)) for n in shape]
+        box = tuple(slice(a, int(rng.integers(a + 1, n + 1))) for a, n in zip(start, shape, strict=True))
+        array = np.zeros(shape, np.float32)
+        array[box] = rng.random(array[box].shape)
+        for volume in (Volume(array, np.eye(4)), Volume(array > 0.1, np.eye(4))):
+            if any(factor > n for factor, n in zip(factors[::-1], shape, strict=True)):
+                continue
+            expected = case_images.shrunk(Volume(volume.array.astype(np.float32), np.eye(4)), factors)
+            found = case_images.shrunk(volume, factors, within=box)
+            np.testing.assert_array_equal(found.array, expected.array)
+    nothing = case_images.shrunk(Volume(array, np.eye(4)), [2, 2, 2], within=(slice(0, 0),) * 3)
+    assert nothing.array.shape == (300, 2, 3)
+    assert not nothing.array.any()
+
+
 # --- where it must not guess
 
 
@@ -448,6 +469,15 @@ def test_values_between_samples_are_interpolated_linearly():
     at = np.indices(size) / np.reshape(steps, (3, 1, 1, 1))
     expected = ndimage.map_coordinates(samples, at, order=1)
     assert np.allclose(interpolated(samples, steps, size), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(("steps", "size"), [((1, 2, 3), (5, 8, 10)), ((3, 4, 1), (7, 9, 6)), ((2, 5, 5), (1, 2, 16))])
+def test_a_mask_reaches_as_far_as_its_interpolation(steps, size):
+    rng = np.random.default_rng(7)
+    for share in (0.05, 0.3, 0.9):
+        mask = rng.random([-(-(n - 1) // step) + 1 for n, step in zip(size, steps, strict=True)]) < share
+        expected = interpolated(mask.astype(np.float32), steps, size) > 0
+        np.testing.assert_array_equal(between(mask, steps, size), expected)
 
 
 def _flat_map(codes: np.ndarray, normal: int, lateral: np.ndarray | None = None) -> RegionMap:

@@ -237,6 +237,18 @@ def test_an_affine_that_is_none_is_refused(affine):
         VolumeGeometry((2, 2, 2), affine)
 
 
+@pytest.mark.parametrize("column", range(4))
+@pytest.mark.parametrize("off", [2e-9, 2e-8, 5e-6, 2e-5, -2e-5])
+def test_the_last_row_is_compared_as_by_numpy(column, off):
+    affine = np.eye(4)
+    affine[3, column] += off
+    if np.allclose(affine[3], (0, 0, 0, 1)):
+        VolumeGeometry((2, 2, 2), affine)
+    else:
+        with pytest.raises(InvalidGeometryError):
+            VolumeGeometry((2, 2, 2), affine)
+
+
 def test_an_axis_without_length_is_refused_where_it_matters():
     flat = VolumeGeometry((2, 2, 2), np.diag([1.0, 0.0, 1.0, 1.0]))
     for use in (flat.to_itk, lambda: flat.directions, lambda: flat.index_map(flat), lambda: flat.orientation):

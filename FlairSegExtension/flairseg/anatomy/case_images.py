@@ -13,7 +13,7 @@ from ..image.medians import median_of
 from ..image.packed_mask import PackedMask
 from ..image.volume import Volume, volume_to_sitk
 from ..labels import BACKGROUND, VENTRICLES
-from ..lesions.boxes import bounding_box
+from ..lesions.boxes import Box, bounding_box
 from .regions import has_ventricles
 
 if TYPE_CHECKING:
@@ -69,8 +69,8 @@ def prepare(volume: Volume, labels: np.ndarray, brain: Mask, image: RelativeImag
     shrink = [max(1, round(AFFINE_MM / mm)) for mm in volume.spacing]
     shrink = [min(s, n) for s, n in zip(shrink, volume.array.shape[::-1], strict=True)]
 
-    def coarse(read: Callable[[slice], np.ndarray]) -> sitk.Image:
-        return volume_to_sitk(shrunk(volume, shrink, read))
+    def coarse(read: Callable[[slice], np.ndarray], within: Box | None = None) -> sitk.Image:
+        return volume_to_sitk(shrunk(volume, shrink, read, within))
 
     def around(at: slice) -> np.ndarray:
         """The brain and what is around it, without bright tissue: scalp and marrow."""
@@ -82,22 +82,27 @@ def prepare(volume: Volume, labels: np.ndarray, brain: Mask, image: RelativeImag
         return out
 
     shown = RelativeImage(volume, labels, brain) if image is None else image
-    rim = _dilated(brain, volume.spacing, RIM_MM)
-    mask, cavities = coarse(brain.__getitem__), coarse(lambda at: labels[at] == VENTRICLES)
+    rim, surroundings = (_dilated(brain, volume.spacing, reach) for reach in (RIM_MM, SURROUNDINGS_MM))
+    mask, cavities = coarse(brain.__getitem__, rim.box), coarse(lambda at: labels[at] == VENTRICLES)
     # The rough mask may leave ventricles open to the outside; they are brain here.
     outline = sitk.Maximum(mask, cavities) - VENTRICLE_WEIGHT * cavities
     return Case(
-        volume_to_sitk(shrunk(volume, shrink, around)),
+        coarse(around, rim.box),
         sitk.SmoothingRecursiveGaussian(outline, 3.0),
-        sitk.Cast(coarse(rim.__getitem__) > 0.5, sitk.sitkUInt8),
-        sitk.Cast(coarse(_dilated(brain, volume.spacing, SURROUNDINGS_MM).__getitem__) > 0.5, sitk.sitkUInt8),
+        sitk.Cast(coarse(rim.__getitem__, rim.box) > 0.5, sitk.sitkUInt8),
+        sitk.Cast(coarse(surroundings.__getitem__, surroundings.box) > 0.5, sitk.sitkUInt8),
         mask,
         cavities,
         has_ventricles(labels),
     )
 
 
-def shrunk(volume: Volume, factors: Sequence[int], read: Callable[[slice], np.ndarray] | None = None) -> Volume:
+def shrunk(
+    volume: Volume,
+    factors: Sequence[int],
+    read: Callable[[slice], np.ndarray] | None = None,
+    within: Box | None = None,
+) -> Volume:
     """Means of blocks of voxels, as ``SimpleITK.BinShrink`` makes them; what fills no block at the end is left out.
 
     Parameters
@@ -108,6 +113,8 @@ def shrunk(volume: Volume, factors: Sequence[int], read: Callable[[slice], np.nd
     read : callable, optional
         Gives some slices (along K) of what is averaged in place of the volume's voxels: a large volume need not be
         there whole.
+    within : tuple of slice, optional
+        Box (K, J, I) outside of which all that is averaged is 0.
 
     Returns
     -------
@@ -115,14 +122,18 @@ def shrunk(volume: Volume, factors: Sequence[int], read: Callable[[slice], np.nd
         float32.
     """
     thick, *in_plane = factors[::-1]
-    out = np.empty([n // factor for n, factor in zip(volume.array.shape, factors[::-1], strict=True)], np.float32)
-    for number, target in enumerate(out):
-        at = slice(number * thick, (number + 1) * thick)
-        slab = volume.array[at] if read is None else read(at)
-        # Voxels of a mask are counted: whole numbers of two bytes, where there is room in them.
-        counted = slab.dtype == bool and np.prod(factors) < 1 << 16
+    out = np.zeros([n // factor for n, factor in zip(volume.array.shape, factors[::-1], strict=True)], np.float32)
+    box = triple(slice(0, n) for n in volume.array.shape) if within is None else within
+    blocks = [slice(s.start // by, -(-s.stop // by)) for s, by in zip(box, factors[::-1], strict=True)]
+    rows, columns = (slice(s.start * by, s.stop * by) for s, by in zip(blocks[1:], in_plane, strict=True))
+    most = np.prod(factors)
+    for number in range(blocks[0].start, min(blocks[0].stop, len(out))):
+        at, target = slice(number * thick, (number + 1) * thick), out[number, blocks[1], blocks[2]]
+        slab = (volume.array[at] if read is None else read(at))[:, rows, columns]
+        # Voxels of a mask are counted: whole numbers of one or two bytes, where there is room in them.
+        counted = slab.dtype == bool and most < 1 << 16
         slab = slab.view(np.uint8) if counted else np.asarray(slab, np.float32)
-        part = slab[0].astype(np.uint16 if counted else np.float32)
+        part = slab[0].astype((np.uint8 if most < 1 << 8 else np.uint16) if counted else np.float32)
         for other in slab[1:]:
             part += other
         for axis, factor in enumerate(in_plane):
@@ -134,10 +145,10 @@ def shrunk(volume: Volume, factors: Sequence[int], read: Callable[[slice], np.nd
             for other in others:
                 part += other
         target[:] = part
-    out *= np.float32(1 / np.prod(factors))
-    blocks = np.diag([*factors, 1.0])
-    blocks[:3, 3] = (np.asarray(factors) - 1) / 2
-    return Volume(out, volume.ijk_to_ras @ blocks, volume.name)
+    out *= np.float32(1 / most)
+    to_voxels = np.diag([*factors, 1.0])
+    to_voxels[:3, 3] = (np.asarray(factors) - 1) / 2
+    return Volume(out, volume.ijk_to_ras @ to_voxels, volume.name)
 
 
 class RelativeImage:

@@ -215,7 +215,7 @@ class _Priors:
         self, atlas: Atlas, kji: np.ndarray, near: np.ndarray, steps: tuple[int, int, int], size: tuple[int, int, int]
     ) -> None:
         self._steps, self._size = steps, size
-        self._near = self._along_slices(near.astype(np.float32), triple(slice(0, n) for n in near.shape))
+        self._near = between(near, steps, size)
         self._tissues = {}
         for name, levels, extent in zip(TISSUES, atlas.levels, tissue_extents(atlas), strict=True):
             part, wanted, points = _within(extent, kji, near)
@@ -226,11 +226,13 @@ class _Priors:
 
         And each tissue's probabilities there.
         """
-        likely = self._read(self._near, block) > 0
         parts = {name: self._read(one, block) for name, one in self._tissues.items()}
-        likely &= sum(parts.values()) > least
-        places = np.flatnonzero(likely)
-        return places, {name: part.ravel()[places] for name, part in parts.items()}
+        first, *others = parts.values()
+        total = first.copy()
+        for other in others:
+            total += other
+        places = np.flatnonzero(self._near[block] & (total > least))
+        return places, {name: part.ravel().take(places) for name, part in parts.items()}
 
     def whole(self, tissue: str) -> np.ndarray:
         """One tissue's probability in the whole box, float32."""
@@ -353,6 +355,21 @@ def interpolated(array: np.ndarray, steps: tuple[int, int, int], size: tuple[int
             out[(*at, slice(offset, None, step))] = low
         array = out
     return array
+
+
+def between(mask: np.ndarray, steps: tuple[int, int, int], size: tuple[int, int, int]) -> np.ndarray:
+    """Where :func:`interpolated` would make more than 0 of a mask (bool); same parameters, bool."""
+    for axis, (step, wanted) in enumerate(zip(steps, size, strict=True)):
+        if step == 1:
+            continue
+        at = (slice(None),) * axis
+        out = np.empty((*mask.shape[:axis], wanted, *mask.shape[axis + 1 :]), bool)
+        either = mask[(*at, slice(0, -1))] | mask[(*at, slice(1, None))]
+        for offset in range(min(step, wanted)):
+            count = len(range(offset, wanted, step))
+            out[(*at, slice(offset, None, step))] = (either if offset else mask)[(*at, slice(0, count))]
+        mask = out
+    return mask
 
 
 def _size(box: tuple[slice, slice, slice]) -> tuple[int, int, int]:

@@ -32,6 +32,7 @@ GRID_TOLERANCE_VOXELS = 0.1
 ROUNDING_MM = 1e-4
 
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+_LAST_ROW = np.array([0.0, 0.0, 0.0, 1.0])
 _LETTERS = ("LR", "PA", "IS")
 
 
@@ -148,6 +149,11 @@ class Placement:
         return triple(here), triple(there)
 
 
+def _is_off(last_row: np.ndarray) -> bool:
+    """Whether the last row of an affine (finite) is not 0 0 0 1; ``np.allclose`` takes ten times as long."""
+    return bool((np.abs(last_row - _LAST_ROW) > 1e-8 + 1e-5 * _LAST_ROW).any())
+
+
 @dataclass(frozen=True, eq=False)
 class VolumeGeometry:
     """A voxel grid in space.
@@ -179,7 +185,7 @@ class VolumeGeometry:
 
     def __post_init__(self) -> None:
         affine = np.array(self.ijk_to_ras, dtype=float)
-        if affine.shape != (4, 4) or not np.isfinite(affine).all() or not np.allclose(affine[3], (0, 0, 0, 1)):
+        if affine.shape != (4, 4) or not np.isfinite(affine).all() or _is_off(affine[3]):
             raise InvalidGeometryError(
                 "The image's position in space is not given by finite numbers (an affine matrix of 4 x 4).",
                 "Export the image again as .nii.gz, .nrrd or .mha, for instance from 3D Slicer.",
