@@ -29,6 +29,29 @@ def image(tmp_path: Path) -> Path:
     return tmp_path / "flair.nii.gz"
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [("segment", "", "-o", "out"), ("segment", "flair.nii.gz", "-o", ""), ("segment", "flair.nii.gz", "--output="),
+     ("cohort", "", "-o", "out"), ("series", ""), ("study", "check", ""), ("adapt", "", "-o", "out"),
+     ("follow", "flair.nii.gz", "", "-o", "out"), ("lesions", "a.nii.gz", "--flair", "", "-o", "out")],
+    ids=" ".join,
+)  # fmt: skip
+def test_an_empty_argument_is_not_the_current_folder(tmp_path, image, monkeypatch, arguments):
+    """``flairseg segment "$SCAN"`` with a misspelt variable segmented whatever was in the folder."""
+    monkeypatch.chdir(tmp_path)
+    before = sorted(path.name for path in tmp_path.iterdir())
+    assert "is empty: a variable of the shell that is not set?" in refused(*arguments)
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+def test_a_report_of_the_image_itself_is_told_what_it_needs(tmp_path, image):
+    """It asked for the FLAIR that the FLAIR was made from, to be named with --flair."""
+    said = refused("report", image, "--output", tmp_path / "out")
+    assert "it is an image, not a label map" in said
+    assert "_summary.json" in said
+    assert "--flair" not in said
+
+
 def test_a_follow_up_names_what_is_missing_alone(tmp_path, image):
     studies = ("follow", image, image, "--output", tmp_path / "out")
     said = refused(*studies, "--date", "2020-01-01")

@@ -11,6 +11,9 @@ from typer.main import get_command
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
+#: Options whose empty value means something, or is refused in words of its own.
+_MAY_BE_EMPTY = ("--dashboard", "--name")
+
 
 class Commands(MutableMapping[str, Any]):
     """Commands by name, each made by Typer when it is first looked up.
@@ -45,6 +48,10 @@ class Commands(MutableMapping[str, Any]):
                 super().__init__(**options)
                 self.commands = declared
 
+            def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+                _refuse_empty(args)
+                return super().parse_args(ctx, args)
+
         return Group
 
     def __getitem__(self, name: str) -> Any:
@@ -72,3 +79,17 @@ class Commands(MutableMapping[str, Any]):
     def built(self) -> tuple[str, ...]:
         """Names of the commands whose options have been built."""
         return tuple(self._built)
+
+
+def _refuse_empty(args: list[str]) -> None:
+    """Refuse empty arguments, which a shell makes of variables that are not set: as a path they are the current folder.
+
+    Raises
+    ------
+    typer.BadParameter
+    """
+    for before, argument in zip(["", *args], args, strict=False):
+        option, equals, value = argument.partition("=") if argument.startswith("--") else (before, "", argument)
+        if not value and (equals or not argument) and option not in _MAY_BE_EMPTY:
+            where = f" of {option}" if option.startswith("-") else ""
+            raise typer.BadParameter(f"An argument{where} is empty: a variable of the shell that is not set?")

@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import FlairSegError, InputNotFoundError, UnreadableImageError
+from ..errors import FlairSegError, InputNotFoundError, UnreadableImageError, UnsuitableMaskError
 from ..files.hashing import file_sha256
 from ..files.kinds import ENDINGS as IMAGE_ENDINGS
 from ..files.names import mask_case_name, stem_of, without_mask_words
 from ..files.summary_paths import find_input
+from ..io.label_maps import read_label_map
 from ..review.verdict import ACCEPTED_AFTER_EDITS, from_json
 from ..review.version_folder import (
     LABELS,
@@ -102,9 +103,21 @@ def find_flair(flair: Path | None, files: CaseFiles, summary: Summary) -> Path:
         found = find_input(named, folder, summary.grid)
         if found is not None and found != files.labels.absolute():
             return found
+    _refuse_image(files.labels)
     raise InputNotFoundError(
         f"The FLAIR that {files.labels.name} was made from was not found.", "Name it.", code="flair-not-found"
     )
+
+
+def _refuse_image(labels: Path) -> None:
+    """Raise an error if what was given as a label map is an image, of which no FLAIR can be found."""
+    try:
+        read_label_map(labels)
+    except UnsuitableMaskError as error:
+        if error.code == "image-not-labels":
+            raise UnsuitableMaskError(error.message, _GIVE, code="image-not-result") from error
+    except FlairSegError:
+        return
 
 
 def sheet_beside(followup: Path) -> bytes:
