@@ -43,9 +43,11 @@ def load(panel, slicer, volume):
 
 def test_what_is_asked_for_is_the_model_in_use_unless_another_was_chosen(panel, slicer, monkeypatch):
     asked = []
-    monkeypatch.setattr(
-        panel.run.controller, "start", lambda node, modelId, device, inUse: asked.append((modelId, inUse))
-    )
+
+    def start(node, modelId, device, inUse, regions):
+        asked.append((modelId, inUse))
+
+    monkeypatch.setattr(panel.run.controller, "start", start)
     load(panel, slicer, site_scan())
     ui = panel.ui
     assert panel.model.modelId == SITE
