@@ -208,6 +208,22 @@ def test_the_page_on_python_does_what_it_says(head_file, tmp_path, monkeypatch):
     assert [row.split(",")[1:] for row in tables[0]] == [row.split(",")[1:] for row in tables[1]]
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is Linux's")
+@pytest.mark.parametrize("streams", ["stdout", "both"])
+def test_a_log_on_a_full_disk_is_no_traceback(head_file, model, tmp_path, streams):
+    arguments = ("segment", head_file, "-o", tmp_path / "out", "-m", model, "--no-regions")
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "flairseg", *map(str, arguments)],
+            stdout=full, stderr=full if streams == "both" else subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+    assert done.returncode == 2
+    if streams == "stdout":
+        assert "A disk is full" in done.stderr
+        assert "Traceback" not in done.stderr
+        assert names(tmp_path / "out") == files_of("head-a")
+
+
 @pytest.mark.parametrize("same", [True, False])
 def test_a_call_submitted_twice_at_once_is_done_once(head, model, tmp_path, monkeypatch, same):
     """The slower one failed for each case, with the advice to overwrite the very results that it wanted."""

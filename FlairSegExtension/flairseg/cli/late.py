@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, MutableMapping
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import typer
@@ -51,6 +52,21 @@ class Commands(MutableMapping[str, Any]):
             def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
                 _refuse_empty(args)
                 return super().parse_args(ctx, args)
+
+            def invoke(self, ctx: Any) -> Any:
+                try:
+                    return super().invoke(ctx)
+                except BrokenPipeError:
+                    # The reader of a pipe left: Typer ends quietly.
+                    raise
+                except OSError as error:
+                    # Of a command's own output, above all: a log on a full disk.
+                    from ..errors import typed
+                    from .console import REFUSED, messages_console, show_error
+
+                    with suppress(OSError):
+                        show_error(messages_console(), typed(error))
+                    raise typer.Exit(REFUSED) from error
 
         return Group
 
