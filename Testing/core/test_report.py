@@ -23,6 +23,8 @@ from flairseg.errors import (
     UnsuitableMaskError,
 )
 from flairseg.files.nifti import write_nifti
+from flairseg.files.same_input import fingerprint
+from flairseg.io.images import read_image
 from flairseg.rendering.slices import FOOTER
 from flairseg.report import CaseReport
 from flairseg.report.case import REGIONS, Review, change_of, rows_of
@@ -226,7 +228,7 @@ def test_three_studies(segmentation):
     assert rows[0][6] == "+0.150*"
     assert rows[1][-1] == "–", "where a lesion was in another study's slices is not told as here"
     other = case_with(segmentation, segmentation.labels, followup=followup("somebody else"))
-    assert "does not name this case" in checked(other)[1][0]
+    assert "does not include this image" in checked(other)[1][0]
 
 
 def test_a_follow_up_of_two_studies_without_dates(segmentation):
@@ -498,6 +500,24 @@ def test_what_cannot_be_reported_is_refused_with_advice(files, tmp_path, segment
         (tmp_path / "followup.json").write_text(text)
         with pytest.raises(UnreadableImageError):
             from_files(files["labels"], flair, followup=tmp_path / "followup.json")
+
+
+@pytest.mark.parametrize(
+    ("hashes", "name", "shown"),
+    [(("x" * 64, "own"), "another name", True), (("x" * 64, "y" * 64), "head", False), (("x" * 64, ""), "head", None)],
+)
+def test_a_follow_up_of_other_images_is_told(files, tmp_path, hashes, name, shown):
+    """A report of one patient held the lesions of another, and the command did not say so."""
+    own = fingerprint(read_image(files["flair"]))
+    content = followup(name, 2)
+    for study, digest in zip(content["studies"], hashes, strict=True):
+        study["input_sha256"] = own if digest == "own" else digest
+    path = tmp_path / "followup.json"
+    path.write_text(json.dumps(content), encoding="utf-8")
+    case = from_files(files["summary"], files["flair"], followup=path, how=Reading(regions=False))
+    assert case.change.shows_image is shown
+    assert ("followup-of-other-images" in [w.code for w in case.warnings]) == (shown is False)
+    assert ("does not include this image" in checked(case)[1][0]) == (shown is False)
 
 
 def test_the_picture_of_a_follow_up_is_shown_whole(files, tmp_path, segmentation):

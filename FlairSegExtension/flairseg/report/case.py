@@ -143,6 +143,7 @@ class Change:
     """Content of ``followup.json``, as far as valid; the last study against the first.
 
     ``sheet`` is the picture beside it (first study, last study, subtraction), PNG; empty if there is none.
+    ``shows_image`` tells by fingerprint whether one of its studies is the image of the report; None: not known.
     """
 
     studies: tuple[Study, ...]
@@ -156,6 +157,7 @@ class Change:
     warnings: tuple[str, ...] = ()
     grade: Grade | None = None
     sheet: bytes = field(default=b"", repr=False)
+    shows_image: bool | None = None
 
     def last_counts(self) -> dict[str, int] | None:
         """Count the lesions in each state between the last two studies; None if not known for all."""

@@ -13,7 +13,10 @@ from ..errors import FlairSegError, InputNotFoundError, UnreadableImageError, Un
 from ..files.hashing import file_sha256
 from ..files.kinds import ENDINGS as IMAGE_ENDINGS
 from ..files.names import mask_case_name, stem_of, without_mask_words
+from ..files.same_input import FINGERPRINT, fingerprint
 from ..files.summary_paths import find_input
+from ..image.footing import footed
+from ..image.volume import Volume
 from ..io.label_maps import read_label_map
 from ..review.verdict import ACCEPTED_AFTER_EDITS, from_json
 from ..review.version_folder import (
@@ -31,11 +34,14 @@ from .case import (
     Review,
     change_of,
 )
-from .json_values import mapping, whole
+from .json_values import mapping, sequence, text, whole
 from .summary import Summary
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ..models.card import ModelCard
+    from ..privacy.pseudonyms import Pseudonymiser
 
 #: Longest JSON file that is read, bytes: a summary with thousands of lesions has one.
 _MAXIMUM_JSON_BYTES = 50_000_000
@@ -168,6 +174,17 @@ def read_followup(path: Path) -> dict[str, Any]:
             f"{path.name} is not a follow-up of two or more studies.", "Give the followup.json of flairseg follow."
         )
     return content
+
+
+def shows_image(followup: Mapping[str, Any], image: Volume, pseudonymiser: Pseudonymiser | None) -> bool | None:
+    """Whether a study of a ``followup.json`` is this image, by its fingerprint; None where a study has none."""
+    stated = {text(mapping(study).get(FINGERPRINT)) for study in sequence(followup.get("studies"))}
+    if "" in stated:
+        return None
+    own = {fingerprint(image), fingerprint(footed(image))}
+    if pseudonymiser is not None:
+        own |= {pseudonymiser.content_digest(digest) for digest in own}
+    return not own.isdisjoint(stated)
 
 
 def read_review(path: Path | None, files: CaseFiles) -> tuple[Review, dict[str, Any]]:

@@ -259,7 +259,8 @@ def change_block(case: Case, texts: Texts) -> Block:
     ]
     head = tuple(texts(f"change.{name}") for name in ("study", "lesion_ml", "lesion_count", "ventricles_ml"))
     lines = []
-    if not any(study.case == case.name for study in change.studies):
+    named = any(study.case == case.name for study in change.studies)
+    if change.shows_image is False or (change.shows_image is None and not named):
         lines.append(texts("change.other_case"))
     lines.append(f"{texts('change.counts')}: {_counted(change.counts, texts)}.")
     last = change.last_counts()

@@ -39,6 +39,7 @@ from .case_files import (
     read_json,
     read_review,
     sheet_beside,
+    shows_image,
 )
 from .json_values import text
 from .summary import Summary
@@ -175,6 +176,10 @@ def from_files(
     name = summary.case or files.name
     warnings = (*summary.warnings, *image.warnings, *found.warnings)
     digest, image_digest = file_sha256(files.labels), fingerprint(image)
+    shown = None if change is None else shows_image(change, image, pseudonymiser)
+    if shown is False:
+        doubt = "None of the follow-up's studies is the image of this report: check that both are of one patient."
+        warnings = (*warnings, CaseWarning(doubt, "followup-of-other-images"))
     if pseudonymiser is not None:
         image_digest = pseudonymiser.content_digest(image_digest)
         pseudonym = pseudonymiser.learn_path(path, name)
@@ -191,6 +196,8 @@ def from_files(
         image = replace(image, name=pseudonym)
     lesions = _lesions_of(summary, labels, image, how.regions)
     changed = None if change is None else change_of(change)
+    if changed is not None:
+        changed = replace(changed, shows_image=shown)
     # Names and dates are written into the picture.
     if changed is not None and followup is not None and pseudonymiser is None:
         changed = replace(changed, sheet=sheet_beside(followup))

@@ -114,6 +114,7 @@ WARNINGS: dict[str, WarningCode] = {
     "stable-lesions-differ": WarningCode(
         "Lesion volumes of the studies differ much, in lesions that are called stable: labels drawn differently?"
     ),
+    "followup-of-other-images": _not_trusted("A report's follow-up does not include its image: another patient's?"),
     "patients-differ": _not_trusted("The headers of the studies name different patients."),
     "dates-out-of-order": _not_trusted("The studies are not in the order of their dates."),
     "same-image-twice": _not_trusted("Two studies are the same image: the absence of change is meaningless."),
