@@ -50,6 +50,14 @@ if TYPE_CHECKING:
     from ..segmentation.result import Segmentation
 
 
+_OTHER_IMAGES = (
+    CaseWarning(
+        "None of the follow-up's studies is the image of this report: check that both are of one patient.",
+        "followup-of-other-images",
+    ),
+)
+
+
 @dataclass(frozen=True)
 class Reading:
     """Options for reading the files of a case.
@@ -177,9 +185,7 @@ def from_files(
     warnings = (*summary.warnings, *image.warnings, *found.warnings)
     digest, image_digest = file_sha256(files.labels), fingerprint(image)
     shown = None if change is None else shows_image(change, image, pseudonymiser)
-    if shown is False:
-        doubt = "None of the follow-up's studies is the image of this report: check that both are of one patient."
-        warnings = (*warnings, CaseWarning(doubt, "followup-of-other-images"))
+    warnings += _OTHER_IMAGES if shown is False else ()
     if pseudonymiser is not None:
         image_digest = pseudonymiser.content_digest(image_digest)
         pseudonym = pseudonymiser.learn_path(path, name)
@@ -196,11 +202,10 @@ def from_files(
         image = replace(image, name=pseudonym)
     lesions = _lesions_of(summary, labels, image, how.regions)
     changed = None if change is None else change_of(change)
-    if changed is not None:
-        changed = replace(changed, shows_image=shown)
-    # Names and dates are written into the picture.
-    if changed is not None and followup is not None and pseudonymiser is None:
-        changed = replace(changed, sheet=sheet_beside(followup))
+    if changed is not None and followup is not None:
+        # Names and dates are written into the picture.
+        sheet = sheet_beside(followup) if pseudonymiser is None else b""
+        changed = replace(changed, shows_image=shown, sheet=sheet)
     return Case(
         name,
         image,
