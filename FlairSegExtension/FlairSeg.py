@@ -254,7 +254,7 @@ class FlairSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if self._parameterNode is not None:
             self._parameterNode.segmentation = segmentationNode
         self.result.setSegmentation(segmentationNode)
-        self.result.begin(self.run.controller.regionsAhead)
+        self.result.begin(self.run.controller.takeRegionsAhead())
 
 
 class FlairSegLogic(ScriptedLoadableModuleLogic):

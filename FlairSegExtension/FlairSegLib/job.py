@@ -283,8 +283,8 @@ class WorkerProcess:
             kind, run = header["kind"], header.get("run")
             if kind == "progress":
                 self._jobs.tell(run, "progress", float(header["fraction"]), str(header["stage"]))
-            elif kind in ("first", "done") and (job := self._jobs.get(run)) is not None:
-                self._jobs.tell(run, "answer", decode_value(blocks, job.volume))
+            elif kind in ("first", "done"):
+                self._answered(run, blocks)
             elif kind == "error":
                 self._jobs.tell(run, "error", wire.decode_error(header))
             elif kind == "ready":
@@ -294,6 +294,12 @@ class WorkerProcess:
                 self.ready = True
             if kind in ("done", "error"):
                 self._jobs.forget(run)
+
+    def _answered(self, run: int, blocks: list) -> None:
+        # Nothing of it is kept in the loop that waits for the next message: a volume may be large.
+        job = self._jobs.get(run)
+        if job is not None:
+            self._jobs.tell(run, "answer", decode_value(blocks, job.volume))
 
     def _write(self, process: subprocess.Popen) -> None:
         # The request is not kept: a volume may be large.

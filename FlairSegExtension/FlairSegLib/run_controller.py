@@ -53,8 +53,7 @@ class RunController(TaskController):
         super().__init__(*callbacks, **named)
         #: Device that the last finished run really used, ``cpu`` or ``cuda``; empty before the first.
         self.deviceUsed = ""
-        #: What comes after the segmentation of the last finished run; None where nothing does.
-        self.regionsAhead: RegionsAhead | None = None
+        self._regions_ahead: RegionsAhead | None = None
         self._wanted: tuple[str | None, str] = (None, settings.AUTOMATIC)
         self._warm_up_ends = 0.0
         self._warm_up_timer = qt.QTimer()
@@ -81,7 +80,8 @@ class RunController(TaskController):
             The model is the one in use and was not chosen for this volume: it may leave the volume to its parent, see
             :mod:`flairseg.models.in_use`.
         regions : bool
-            The worker continues with the regions of the brain, see :attr:`regionsAhead`, unless the volume has them.
+            The worker continues with the regions of the brain, unless the volume has them, see
+            :meth:`takeRegionsAhead`.
 
         Raises
         ------
@@ -96,7 +96,7 @@ class RunController(TaskController):
             )
         volume_nodes.check_volume_node(volumeNode)
         model, taken = _model_name(modelId), []
-        self._wanted, self.regionsAhead = (model, device), None
+        self._wanted, self._regions_ahead = (model, device), None
         regions = regions and kept_answers.kept_regions_of(volumeNode) is None
 
         def take() -> Steps:
@@ -113,10 +113,15 @@ class RunController(TaskController):
                 yield 0.0
             result = yield from scene_bridge.segmentation_steps(segmentation, volumeNode)
             self.deviceUsed = segmentation.device_used
-            self.regionsAhead = RegionsAhead(given, taken[0]) if regions else None
+            self._regions_ahead = RegionsAhead(given, taken[0]) if regions else None
             return result
 
         self.perform(take, receive, [volumeNode])
+
+    def takeRegionsAhead(self) -> RegionsAhead | None:
+        """What follows the segmentation of the last finished run, once: it holds the voxels. None if nothing does."""
+        ahead, self._regions_ahead = self._regions_ahead, None
+        return ahead
 
     def cancel(self) -> None:
         """End the run now; nothing is added to the scene. A fresh worker warms up for the next."""
@@ -151,7 +156,7 @@ class RunController(TaskController):
     def cleanup(self) -> None:
         """Drop the run silently, end the worker, remove all observers. A later run starts afresh."""
         super().cleanup()
-        self.regionsAhead = None
+        self._regions_ahead = None
         self._warm_up_timer.stop()
 
     def _in_slicer_warning(self) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
+import weakref
 
 import numpy as np
 import pytest
@@ -126,6 +128,15 @@ def test_a_run_is_followed_by_the_regions_of_its_own_worker(panel, flair, head, 
     segment(panel)
     assert not panel.result.regions.running
     assert [request.regions for request in asked] == [True, False]
+
+
+def test_once_regions_are_found_nobody_keeps_the_voxels_that_were_sent(panel, flair, asked):
+    segment(panel)
+    wait_for_regions(panel)
+    assert panel.result.regions.known
+    sent = weakref.ref(asked.pop().volume)
+    gc.collect()
+    assert sent() is None
 
 
 def test_regions_that_nobody_wants_are_not_looked_for(panel, flair, asked):
