@@ -8,6 +8,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from flairseg.cli import app
+from flairseg.files.atomic import results_exist
 from typer.testing import CliRunner
 
 AFFINE = np.diag([2.0, 2.0, 5.0, 1.0])
@@ -42,6 +43,18 @@ def test_an_empty_argument_is_not_the_current_folder(tmp_path, image, monkeypatc
     before = sorted(path.name for path in tmp_path.iterdir())
     assert "is empty: a variable of the shell that is not set?" in refused(*arguments)
     assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+def test_a_seed_is_refused_as_an_option_and_no_defect(tmp_path):
+    said = refused("phantom", "--output", tmp_path / "out", "--seed", 2**32)
+    assert "--seed" in said
+    assert "defect" not in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_one_file_exists_and_several_exist():
+    assert str(results_exist("A model", Path("card.json"))).startswith("A model exists already: card.json.")
+    assert str(results_exist("Reports", Path("a.pdf"))).startswith("Reports exist already: a.pdf.")
 
 
 def test_a_report_of_the_image_itself_is_told_what_it_needs(tmp_path, image):

@@ -481,7 +481,9 @@ def lesions(
 @COMMANDS.command()
 def phantom(
     output: OutputFolder,
-    seed: Annotated[int, typer.Option("--seed", "-s", help="A different seed generates a different head.", min=0)] = 0,
+    seed: Annotated[
+        int, typer.Option("--seed", "-s", help="A different seed generates a different head.", min=0, max=2**32 - 1)
+    ] = 0,
     overwrite: Replace = False,
 ) -> None:
     """Generate a digital FLAIR phantom with MS lesions and ground truth, to try FlairSeg without patient data.

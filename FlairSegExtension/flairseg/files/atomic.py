@@ -183,12 +183,12 @@ def results_exist(what: str, path: Path) -> OutputError:
     Parameters
     ----------
     what : str
-        Start of a sentence, as in ``Results of sub-01``.
+        Start of a sentence, as in ``Results of sub-01`` or ``A model``.
     path : Path
         One file that is there.
     """
     return OutputError(
-        f"{what} exist already: {path}.",
+        f"{what} {'exists' if what.startswith('A ') else 'exist'} already: {path}.",
         "Nothing was replaced. Allow replacing existing results, or choose another output folder.",
         code="results-exist",
         path=path,
