@@ -430,11 +430,11 @@ def test_labels_that_were_edited_are_measured_anew(files, tmp_path, segmentation
     assert "changed after the summary" in checked(case)[1][0]
 
 
-def archive(folder, segmentation, verdict=ACCEPTED_AFTER_EDITS):
+def archive(folder, segmentation, verdict=ACCEPTED_AFTER_EDITS, case="Doe_Jane"):
     labels = segmentation.labels.copy()
     labels[labels == 2] = 0
     saved = CaseArchive(folder).save(
-        "Doe_Jane", labels, segmentation.volume, Verdict(verdict, reader="Dr Smith", model={"id": "tiny-v1.0"})
+        case, labels, segmentation.volume, Verdict(verdict, reader="Dr Smith", model={"id": "tiny-v1.0"})
     )
     return saved.path, labels
 
@@ -460,12 +460,17 @@ def test_a_version_of_the_archive_says_who_accepted_it(tmp_path, segmentation):
 
 
 def test_a_verdict_on_other_labels_is_told_apart(files, tmp_path, segmentation):
-    path, _ = archive(tmp_path, segmentation)
+    path, _ = archive(tmp_path, segmentation, case="head_flair")
     case = from_files(files["summary"], files["flair"], path / "verdict.json", how=Reading(regions=False))
     assert case.review.doubts == ("other_labels",)
-    plain, _ = archive(tmp_path / "plain", segmentation, ACCEPTED)
+    plain, _ = archive(tmp_path / "plain", segmentation, ACCEPTED, case="head")
     other = from_files(files["summary"], files["flair"], plain / "verdict.json", how=Reading(regions=False))
     assert other.review.doubts == ("unproven",)
+    content = json.loads((plain / "verdict.json").read_text(encoding="utf-8")) | {"case": "somebody_else"}
+    (tmp_path / "verdict.json").write_text(json.dumps(content), encoding="utf-8")
+    mixed = from_files(files["summary"], files["flair"], tmp_path / "verdict.json", how=Reading(regions=False))
+    assert mixed.review.doubts == ("other_case", "unproven")
+    assert "The verdict names another case" in checked(mixed)[1][0]
     (tmp_path / "verdict.json").write_text("no json")
     unreadable = from_files(files["summary"], files["flair"], tmp_path / "verdict.json", how=Reading(regions=False))
     assert unreadable.review.state == "unreadable"

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 #: States of a review beside the three that a reader can decide.
 NOT_REVIEWED, UNREADABLE = "not_reviewed", "unreadable"
-#: The labels are not those of the summary; a version's files are not as they were saved; the verdict is about other,
-#: edited labels; it cannot be shown to be about these labels.
-DOUBTS = ("edited", "changed", "other_labels", "unproven")
+#: The labels are not those of the summary; a version's files are not as they were saved; the verdict names another
+#: case, is about other, edited labels, or cannot be shown to be about these labels.
+DOUBTS = ("edited", "changed", "other_case", "other_labels", "unproven")
 REVIEWED = (ACCEPTED, ACCEPTED_AFTER_EDITS, REJECTED)
 REGIONS = ("periventricular", "juxtacortical", "infratentorial", "deep_white_matter", "unknown")
 STATES = ("new", "enlarging", "stable", "shrinking", "resolved", "split", "merged")

@@ -221,7 +221,18 @@ def read_review(path: Path | None, files: CaseFiles) -> tuple[Review, dict[str, 
         doubts = ()
     else:
         doubts = ("other_labels",) if verdict.verdict == ACCEPTED_AFTER_EDITS else ("unproven",)
+        if _names_another_case(text(content.get("case")), files):
+            return replace(review, doubts=("other_case", *doubts)), content
     return replace(review, doubts=doubts), content
+
+
+def _names_another_case(named: str, files: CaseFiles) -> bool:
+    """Whether a verdict names neither a case nor its image, as ``P7`` or ``P7_flair``."""
+    known = {files.name, text(read_json(files.summary).get("case")) if files.summary is not None else ""} - {""}
+    named = named.casefold()
+    return bool(named) and not any(
+        named.startswith(name.casefold()) or name.casefold().startswith(named) for name in known
+    )
 
 
 def card_of(provenance: Provenance) -> ModelCard | None:

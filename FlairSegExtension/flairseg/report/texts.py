@@ -25,7 +25,7 @@ FAMILIES: Mapping[str, tuple[str, ...]] = {
     "stage": ("read", "preprocess", "inference", "postprocess", "write", "total"),
     "not_assessed": ("spinal_cord", "optic_nerve"),
     "review": ("not_reviewed", "unreadable", "accepted", "accepted_after_edits", "rejected"),
-    "doubt": ("edited", "changed", "other_labels", "unproven"),
+    "doubt": ("edited", "changed", "other_case", "other_labels", "unproven"),
     "side": ("R", "L", "A", "P", "S", "I"),
 }
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
