@@ -24,7 +24,8 @@ import slicer
 from flairseg.errors import DeviceError, MissingDependencyError
 from slicer.i18n import tr as _
 
-from . import settings, slicer_version
+from . import settings
+from .pip_failures import explain, offline_advice, package_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -50,95 +51,6 @@ FLAVOURS = (RUNTIME, GPU_RUNTIME, "onnxruntime-directml", "onnxruntime-openvino"
 KEPT = ("numpy", "scipy", "SimpleITK", "vtk", "pillow", "pydicom")
 
 _CONSOLE = _("View > Python Console")
-#: Patterns in pip's output, with cause and advice. The first match wins.
-_CAUSES: tuple[tuple[re.Pattern[str], Callable[[Sequence[str]], tuple[str, str]]], ...] = (
-    (
-        re.compile(r"InvalidProxyURL|InvalidURL|SOCKS support|Unable to determine SOCKS", re.I),
-        lambda packages: (
-            _("The proxy's address is not valid."),
-            _(
-                "Set the environment variable HTTPS_PROXY to http://proxy:port, without spaces, before Slicer is"
-                " started, then try again."
-            ),
-        ),
-    ),
-    (
-        re.compile(r"ProxyError|Cannot connect to proxy|407 Proxy|Tunnel connection failed", re.I),
-        lambda packages: (
-            _("The hospital's proxy refused the connection."),
-            _(
-                "Ask for the proxy's address, set the environment variable HTTPS_PROXY to it"
-                " (http://user:password@proxy:port) before Slicer is started, then try again."
-            ),
-        ),
-    ),
-    (
-        re.compile(r"CERTIFICATE_VERIFY_FAILED|SSLError|certificate verify|SSLCertVerificationError", re.I),
-        lambda packages: (
-            _("The connection's certificate was not accepted: the network inspects encrypted traffic."),
-            _(
-                "Ask for the hospital's root certificate, set the environment variable PIP_CERT to that file before"
-                " Slicer is started, then try again."
-            ),
-        ),
-    ),
-    (
-        re.compile(r"No space left|Errno 28|not enough space", re.I),
-        lambda packages: (_("The disk is full."), _("Free about 500 MB on Slicer's disk, then try again.")),
-    ),
-    (
-        re.compile(r"Permission denied|Access is denied|Errno 13|WinError 5\b", re.I),
-        lambda packages: (
-            _("Slicer's folder is not writable, or a file in it is in use."),
-            _("Close other Slicer windows, or install Slicer where you have write permission, then try again."),
-        ),
-    ),
-    (
-        re.compile(
-            r"getaddrinfo|Name or service not known|Temporary failure in name resolution|NewConnectionError"
-            r"|Max retries exceeded|ConnectTimeout|ReadTimeout|Network is unreachable|ConnectionError"
-            r"|connection broken by|IncompleteRead|RemoteDisconnected|Connection (reset|aborted)",
-            re.I,
-        ),
-        lambda packages: (_("There is no connection to the package index (pypi.org)."), offlineAdvice(packages)),
-    ),
-    (
-        re.compile(r"DO NOT MATCH THE HASHES", re.I),
-        lambda packages: (
-            _("A package was altered while it was downloaded: by a proxy or a virus scanner, or it was cut short."),
-            _(
-                "Try again; if it happens again, ask your administrators to allow downloads from pypi.org. {offline}"
-            ).format(offline=offlineAdvice(packages)),
-        ),
-    ),
-    (
-        re.compile(r"EOF when reading a line|401 (Client )?Error|401 Unauthorized", re.I),
-        lambda packages: (
-            _("The package index requires a user name and a password."),
-            _("Set PIP_INDEX_URL to https://user:password@server/path before Slicer is started, then try again."),
-        ),
-    ),
-    (
-        # A blocked page, a login page and a mirror without the package look the same to pip.
-        re.compile(r"from versions: none", re.I),
-        lambda packages: (
-            _("The package index did not offer the packages."),
-            _(
-                "A firewall may block it, or a mirror (PIP_INDEX_URL) may not have them: ask your administrators."
-                " Slicer has to be {oldest} or newer. {offline}"
-            ).format(oldest=slicer_version.oldest(), offline=offlineAdvice(packages)),
-        ),
-    ),
-    (
-        re.compile(r"ResolutionImpossible|conflicting dependencies|No matching distribution", re.I),
-        lambda packages: (
-            _("No version of the packages fits this Slicer."),
-            _("Use Slicer {oldest} or newer; if that is what you have, report it with the diagnostics.").format(
-                oldest=slicer_version.oldest()
-            ),
-        ),
-    ),
-)
 
 
 def load_segment() -> Callable:
@@ -293,39 +205,6 @@ def ensurePackages(packages: Sequence[str]) -> None:
     _ensure(packages)
 
 
-def offlineAdvice(packages: Sequence[str] = PACKAGES) -> str:
-    """Instructions for installing packages on a computer without a network."""
-    return _(
-        "Connect once, or fetch the packages elsewhere (pip download -d wheels {packages}), copy the folder here and"
-        " run in Slicer's Python console: slicer.util.pip_install('--no-index --find-links FOLDER {packages}')."
-        " Behind a proxy, set HTTPS_PROXY before Slicer is started."
-    ).format(packages=" ".join(_name(line) for line in packages))
-
-
-def explain(output: str, packages: Sequence[str] = PACKAGES) -> tuple[str, str]:
-    """Cause and advice, from the output of pip.
-
-    Parameters
-    ----------
-    output : str
-        Output of pip and text of its exception.
-    packages : sequence of str
-        Packages to be installed.
-
-    Returns
-    -------
-    tuple of str
-        Cause and advice.
-    """
-    for pattern, words in _CAUSES:
-        if pattern.search(output):
-            return words(packages)
-    return (
-        _("The Python packages could not be installed."),
-        _("The error log (Ctrl+0) contains pip's output. {offline}").format(offline=offlineAdvice(packages)),
-    )
-
-
 @contextmanager
 def constraints() -> Iterator[str]:
     """Path of a constraints file that pins what Slicer brings, to the versions it has."""
@@ -338,7 +217,7 @@ def constraints() -> Iterator[str]:
 
 def _lines(flavour: str) -> list[str]:
     lines = [line.split("#")[0].strip() for line in REQUIREMENTS.read_text(encoding="utf-8").splitlines()]
-    return [_with_name(line, flavour) if _name(line) == RUNTIME else line for line in lines if line]
+    return [_with_name(line, flavour) if package_name(line) == RUNTIME else line for line in lines if line]
 
 
 def _flavour(device: str) -> str:
@@ -371,7 +250,7 @@ def _install(lines: list[str], ask: bool) -> None:
             _(
                 "FLAIR Segmentation needs Python packages that Slicer does not include: {packages}. They are downloaded"
                 " once, about 60 MB. Install them now?"
-            ).format(packages=", ".join(_name(line) for line in lines)),
+            ).format(packages=", ".join(package_name(line) for line in lines)),
             _("FLAIR Segmentation"),
         ):
             raise declined(lines)
@@ -458,7 +337,7 @@ def declined(packages: Sequence[str] = PACKAGES) -> MissingDependencyError:
     return MissingDependencyError(
         _("The Python packages that FLAIR Segmentation needs were not installed."),
         _("Press the button again and agree, or ask your administrator. {offline}").format(
-            offline=offlineAdvice(packages)
+            offline=offline_advice(packages)
         ),
     )
 
@@ -472,19 +351,15 @@ def _slicer_packaging():
 
 
 def _satisfied(line: str) -> bool:
-    version = installedVersion(_name(line))
+    version = installedVersion(package_name(line))
     if version is None:
         return False
     match = re.search(r">=\s*([0-9.]+)", line)
     return match is None or _numbers(version) >= _numbers(match[1])
 
 
-def _name(line: str) -> str:
-    return re.split(r"[<>=!~\[; ]", line, maxsplit=1)[0]
-
-
 def _with_name(line: str, name: str) -> str:
-    return name + line[len(_name(line)) :]
+    return name + line[len(package_name(line)) :]
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -14,7 +14,7 @@ import slicer
 from flairseg.errors import MissingDependencyError
 from slicer.i18n import tr as _
 
-from . import dependencies
+from . import dependencies, pip_failures
 
 TORCH, CPU_INDEX = "torch>=2.6", "https://download.pytorch.org/whl/cpu"
 #: Trains, reads and writes models, writes the report.
@@ -76,7 +76,7 @@ def ensure() -> None:
     if still:
         raise MissingDependencyError(
             _("These packages are not installed: {names}.").format(names=_names(still)),
-            dependencies.offlineAdvice(still),
+            pip_failures.offline_advice(still),
         )
 
 

@@ -195,6 +195,17 @@ def test_there_is_no_gpu_flavour_for_macos(deps, computer, monkeypatch):
     ("output", "says", "advice"),
     [
         ("ProxyError('Cannot connect to proxy.', OSError('Tunnel connection failed: 407'))", "proxy", "HTTPS_PROXY"),
+        # What pip 24 printed against proxies that answer so.
+        (
+            "'ProxyError('Cannot connect to proxy.', OSError('Tunnel connection failed: 403 Forbidden'))'",
+            "does not allow",
+            "files.pythonhosted.org",
+        ),
+        (
+            "'ProxyError('Cannot connect to proxy.', OSError('Tunnel connection failed: 502 Bad Gateway'))'",
+            "could not reach",
+            "--no-index --find-links",
+        ),
         ("SSLError(SSLCertVerificationError(1, '[SSL: CERTIFICATE_VERIFY_FAILED]'))", "certificate", "PIP_CERT"),
         ("NewConnectionError: [Errno -2] Name or service not known", "no connection", "--no-index --find-links"),
         ("OSError: [Errno 28] No space left on device", "disk is full", "500 MB"),

@@ -123,7 +123,7 @@ def _clipped(widget) -> list[str]:
 
 @pytest.mark.parametrize("width", [310, 380, 460])
 def test_nothing_is_clipped_at_any_usual_width(module, main_window, slicer, width):
-    from FlairSegLib import dependencies
+    from FlairSegLib import dependencies, pip_failures
     from FlairSegLib.panel import messages
 
     window = main_window("FlairSeg", height=1400)
@@ -143,8 +143,9 @@ def test_nothing_is_clipped_at_any_usual_width(module, main_window, slicer, widt
     further.export.ui.dicomCheckBox.setChecked(True)
     further.export.ui.pseudonymiseCheckBox.setChecked(True)
     panel.model.setDeviceUsed("cpu", "auto")
-    message, advice = dependencies.explain("CERTIFICATE_VERIFY_FAILED")
-    messages.show(panel.ui.statusLabel, messages.ERROR, f"{message}\n{advice}\n{dependencies.offlineAdvice()}")
+    message, advice = pip_failures.explain("CERTIFICATE_VERIFY_FAILED", dependencies.PACKAGES)
+    offline = pip_failures.offline_advice(dependencies.PACKAGES)
+    messages.show(panel.ui.statusLabel, messages.ERROR, f"{message}\n{advice}\n{offline}")
     panel.ui.copyDiagnosticsButton.setVisible(True)
     content = panel.ui.content
     for _turn in range(20):
