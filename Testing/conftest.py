@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import itertools
+import locale
 import os
 import shutil
 import sys
@@ -111,6 +112,16 @@ def pytest_terminal_summary(terminalreporter) -> None:
     long = {name: taken for name, taken in seconds.items() if taken > SLOW_S and name not in marked}
     for name, taken in sorted(long.items(), key=lambda pair: -pair[1]):
         terminalreporter.write_line(f"over {SLOW_S:.0f} s without the marker slow: {taken:.0f} s {name}")
+
+
+@pytest.fixture(autouse=True)
+def _locale_is_kept() -> Iterator[None]:
+    """No test leaves the process in another locale: those after it would read text as ASCII, wherever they stand."""
+    before = locale.setlocale(locale.LC_CTYPE)
+    yield
+    after = locale.setlocale(locale.LC_CTYPE)
+    locale.setlocale(locale.LC_CTYPE, before)
+    assert after == before
 
 
 @pytest.fixture(scope="session")

@@ -71,7 +71,7 @@ def test_adapt_use_go_back_and_take_elsewhere(hospital, monkeypatch):
     assert "3 cases, 3 patients" in done.stdout
     assert "tiny2d-site-v1.0: " in done.stdout
     # Three patients show nothing: the model in use stays, and it takes a word to change that.
-    assert "stays" in done.stdout
+    assert "The model in use is unchanged." in done.stdout
     assert find_model().id == "tiny2d-v1.0"
     refused = run("models", "--use", hospital / "site")
     assert refused.exit_code == 2

@@ -310,7 +310,7 @@ def test_command_with_all_models_and_one_that_fails(small_file, models, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("models_given", "says"), [("nowhere-v1.0", "tiny-v1.0"), ("", "no model"), (" , ", "no model")]
+    ("models_given", "says"), [("nowhere-v1.0", "tiny-v1.0"), ("", "is empty"), (" , ", "no model")]
 )
 def test_command_with_unknown_models(small_file, only_these, tmp_path, models_given, says):
     result = run("compare", small_file, "-o", tmp_path / "out", "--models", models_given)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import locale
+
 import numpy as np
 import pydicom
 import pytest
@@ -309,7 +311,10 @@ def compressed(path, tool: str, syntax: str) -> None:
     writer.UseCompressionOn()
     writer.SetCompressor(syntax)
     writer.SetFileName(f"{path}.dcm")
+    # GDCM's writer leaves the process in the locale "C": from then on text files would be read as ASCII.
+    before = locale.setlocale(locale.LC_ALL)
     writer.Execute(image)
+    locale.setlocale(locale.LC_ALL, before)
 
 
 @pytest.mark.parametrize(

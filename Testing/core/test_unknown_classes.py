@@ -53,8 +53,8 @@ def test_a_reader_is_told_so(eager, tmp_path):
     arguments = ["segment", str(head), "--model", str(eager), "--output", str(out), "--no-regions"]
     said = CliRunner().invoke(app, arguments, env={"COLUMNS": "200"})
     assert said.exit_code == 0, said.output
-    row = next(line for line in said.output.splitlines() if line.count("│") > 4 and "head " in line)
-    cells = [cell.strip() for cell in row.split("│")[1:-1]]
+    row = next(line for line in said.output.splitlines() if line.startswith("head "))
+    cells = row.split()
     assert cells[1:3] == ["-", "-"]
     assert float(cells[3]) > 0
     assert json.loads((out / "head_summary.json").read_text())["volumes_ml"]["ventricles"] is None
