@@ -434,7 +434,8 @@ def make_pool(
         image, labels[n] = flair.sample(rng)
         images[n] = quantise((image - 1) / 0.2)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part.npz")
+    # A name of its own: two runs that start together draw the same pool.
+    part = path.with_suffix(f".{np.random.SeedSequence().entropy}.part.npz")
     np.savez(part, images=images, labels=labels)
     part.replace(path)
 

@@ -265,6 +265,21 @@ def test_pools_repeat_with_their_seed_and_are_whole_or_absent(anatomy, tmp_path)
     assert labels.shape == mask.shape == (224, 192)
 
 
+def test_two_runs_that_start_together_draw_the_same_pool(anatomy, tmp_path, monkeypatch):
+    """They shared the temporary file: the slower one ended, or both wrote into it."""
+    path, write = tmp_path / "pool.npz", np.savez
+
+    def overtaken(part, **arrays):
+        write(part, **arrays)
+        monkeypatch.setattr(synthetic.np, "savez", write)
+        synthetic.make_pool(anatomy, path, 2, seed=4)
+
+    monkeypatch.setattr(synthetic.np, "savez", overtaken)
+    synthetic.make_pool(anatomy, path, 2, seed=4)
+    assert list(tmp_path.iterdir()) == [path]
+    assert np.load(path)["labels"].shape == (2, 224, 192)
+
+
 @given(st.floats(-6, 8))
 def test_bytes_hold_intensities_to_half_a_step(value):
     stored = quantise(np.array([value]))
