@@ -210,6 +210,23 @@ def test_brain_is_found(name):
         assert dice(mask[k], brain[k]) >= 0.93
 
 
+@pytest.mark.parametrize("slices", [1, 5])
+def test_brain_is_found_above_shoulders_larger_than_it(slices):
+    """A coronal slice through the forehead: little brain, and bright shoulders that the field of view cuts off."""
+    image, brain, shoulders = (np.zeros((160, 160), np.float32) for _ in range(3))
+    image[draw.ellipse(45, 80, 38, 34)] = 100  # scalp and face
+    image[draw.ellipse(95, 80, 55, 30)] = 100
+    image[draw.ellipse(42, 80, 31, 29)] = 60  # bone
+    brain[draw.ellipse(40, 80, 23, 25)] = 1
+    image[brain > 0] = 800
+    shoulders[draw.ellipse(165, 80, 42, 78, shape=image.shape)] = 1
+    image[shoulders > 0] = 1400
+    mask = brain_mask(np.stack([image] * slices), (5.0, 1.8, 1.8))
+    for one in mask:
+        assert dice(one, brain > 0) > 0.93
+        assert not (one & (shoulders > 0)).any()
+
+
 @settings(max_examples=15, deadline=None, phases=QUICK)
 @given(
     st.integers(0, 10**6), st.floats(0.3, 4.0), st.floats(0.0, 0.1), st.booleans(),

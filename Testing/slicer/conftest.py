@@ -226,21 +226,32 @@ def rater(slicer, main_window):
     tab.cleanup()
 
 
-@pytest.fixture
-def slow_model(model, tmp_path, monkeypatch):
-    """A worker whose runs wait at inference for as long as this file is there."""
-    gate = tmp_path / "gate"
+def _worker_that_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opens: str) -> Path:
+    """Make workers wait where they open a file of this name, for as long as the file that is returned exists."""
+    gate, site = tmp_path / "gate", tmp_path / "site"
     gate.touch()
-    (tmp_path / "site").mkdir()
-    (tmp_path / "site" / "sitecustomize.py").write_text(
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(
         f"""
-import os, sys, time, threading
+import os, sys, time
 def wait(event, arguments):
-    if event == "open" and str(arguments[0]).endswith("model.onnx"):
+    if event == "open" and str(arguments[0]).endswith({opens!r}):
         while os.path.exists({str(gate)!r}):
             time.sleep(0.005)
 sys.addaudithook(wait)
 """
     )
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
+    monkeypatch.setenv("PYTHONPATH", str(site))
     return gate
+
+
+@pytest.fixture
+def slow_model(model, tmp_path, monkeypatch):
+    """A worker whose runs wait at inference for as long as this file is there."""
+    return _worker_that_waits(tmp_path, monkeypatch, "model.onnx")
+
+
+@pytest.fixture
+def slow_regions(tmp_path, monkeypatch):
+    """A worker that looks for regions waits where it opens the atlas, for as long as this file is there."""
+    return _worker_that_waits(tmp_path, monkeypatch, "atlas.npz")

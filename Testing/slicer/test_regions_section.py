@@ -21,26 +21,6 @@ RUN_S = 120
 
 
 @pytest.fixture
-def slow_regions(tmp_path, monkeypatch):
-    """A worker that looks for regions waits where it opens the atlas, for as long as this file is there."""
-    gate = tmp_path / "gate"
-    gate.touch()
-    (tmp_path / "site").mkdir()
-    (tmp_path / "site" / "sitecustomize.py").write_text(
-        f"""
-import os, sys, time
-def wait(event, arguments):
-    if event == "open" and str(arguments[0]).endswith("atlas.npz"):
-        while os.path.exists({str(gate)!r}):
-            time.sleep(0.005)
-sys.addaudithook(wait)
-"""
-    )
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
-    return gate
-
-
-@pytest.fixture
 def panel(model, monkeypatch, no_worker, open_panel):
     """The panel with the model that knows the head's gray levels, and regions after each run."""
     monkeypatch.setenv("FLAIRSEG_MODELS", str(model.parent))

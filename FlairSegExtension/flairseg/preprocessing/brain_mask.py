@@ -36,6 +36,9 @@ ELLIPSE_MARGIN = 1.15
 FAT_FACTOR = 1.8
 #: Maximum growth of the brain's outline from one slice to the next, mm per mm of slice distance (and at least 4 mm).
 GROWTH = 0.8
+#: A piece that the image's border cuts along more than this many times the square root of its area is the body below a
+#: head, not brain: half a disk, cut through its centre, has 1.6.
+CUT_OFF = 2.0
 #: Smallest cross-section that can be brain, mm2.
 MINIMUM_AREA_MM2 = 400.0
 #: Pixels by which a point may be off the hull that it is on.
@@ -271,7 +274,10 @@ def brain_mask_slice(
     depth = ndimage.distance_transform_edt(np.pad(head, 1))[1:-1, 1:-1]
     mean_depth = np.bincount(labels.ravel(), weights=depth.ravel()) / np.maximum(area, 1)
     score = area * (mean_depth / max(depth.max(), 1e-6)) ** 2
+    score[_border_pixels(labels, count) > CUT_OFF * np.sqrt(area)] = 0.0
     score[0] = 0.0  # outside all pieces
+    if not score.any():
+        return empty
     main = (score >= PARTNER_SHARE * score.max())[labels]
     ellipse = moments_ellipse(without_holes(main))
     if ellipse is None:
@@ -284,6 +290,12 @@ def brain_mask_slice(
     mask = _erode(_dilate(mask, 2 * radius), 2 * radius)
     mask = refine_contour(mask, smoothing_px=2.0)
     return mask if mask.sum() * spacing_mm**2 >= MINIMUM_AREA_MM2 else empty
+
+
+def _border_pixels(labels: np.ndarray, count: int) -> np.ndarray:
+    """Pixels of each piece 0..count along the four sides of the image."""
+    sides = (labels[0], labels[-1], labels[:, 0], labels[:, -1])
+    return np.bincount(np.concatenate(sides), minlength=count + 1)
 
 
 def brain_mask(slices: np.ndarray, spacing_mm: tuple[float, float, float]) -> np.ndarray:
