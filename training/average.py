@@ -81,7 +81,9 @@ def average(config: TrainingConfig, runs: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     save_checkpoint(folder / "last.pt", {"ema": network.state_dict(), "config": dump_config(config)})
     batches = {one["batch"] for one in spent}
-    steps, minutes = sum(one["steps"] for one in spent), round(sum(one["minutes"] for one in spent), 1)
+    steps, times = sum(one["steps"] for one in spent), [one["minutes"] for one in spent]
+    # Nobody knows the time of a run that was restored from a published model.
+    minutes = None if None in times else round(sum(times), 1)
     mark_finished(folder, steps=steps, batch=batches.pop() if len(batches) == 1 else sorted(batches), minutes=minutes)
     return folder / "last.pt"
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from flairseg.labels import BACKGROUND, LESION, NORMAL_WMH, VENTRICLES
 from torch.nn import functional
 
 from .config import CONFIGS, TrainingConfig, load_config
@@ -50,15 +51,32 @@ class Teacher:
         with torch.autocast("cpu", torch.bfloat16, enabled=self._half):
             return self.network(images.contiguous(memory_format=torch.channels_last)).float()
 
-    def divergence(self, logits: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
+    def divergence(self, logits: torch.Tensor, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Weighted mean over pixels of the Kullback-Leibler divergence of a network's classes from the teacher's.
+
+        In slices of which all four classes are annotated, background and normal WMH count as one class: the border
+        between them is that of the annotation, not the teacher's.
 
         Parameters
         ----------
         logits : Tensor, shape (N, classes, H, W)
             The network's answer to ``images``.
         images : Tensor, shape (N, channels, H, W)
+        labels : Tensor of int64, shape (N, H, W)
+            Training labels (:data:`flairseg.adapt.partial.MAY_BE`).
         """
         ours, theirs = (torch.log_softmax(answer.float(), 1) for answer in (logits, self(images).clone()))
-        pixels = logits.numel() / logits.shape[1]
-        return self.weight * functional.kl_div(ours, theirs, reduction="sum", log_target=True) / pixels
+        known = (labels <= LESION).flatten(1).all(1)[:, None, None]
+        per_pixel = torch.where(known, _divergence(_joined(ours), _joined(theirs)), _divergence(ours, theirs))
+        return self.weight * per_pixel.mean()
+
+
+def _divergence(ours: torch.Tensor, theirs: torch.Tensor) -> torch.Tensor:
+    """Kullback-Leibler divergence of each pixel, shape (N, H, W), of log probabilities (N, classes, H, W)."""
+    return functional.kl_div(ours, theirs, reduction="none", log_target=True).sum(1)
+
+
+def _joined(answer: torch.Tensor) -> torch.Tensor:
+    """Log probabilities (N, 3, H, W) of background or normal WMH, ventricles, lesion, of (N, 4, H, W)."""
+    either = torch.logsumexp(answer[:, [BACKGROUND, NORMAL_WMH]], 1, keepdim=True)
+    return torch.cat([either, answer[:, [VENTRICLES, LESION]]], 1)

@@ -100,6 +100,8 @@ def in_words(fitted: dict) -> str:
 def cost(folder: Path) -> str:
     """Cost of a complete run, as text."""
     spent = json.loads((folder / FINISHED).read_text(encoding="utf-8"))
+    if spent["minutes"] is None:
+        return f"{spent['steps']} steps of batch {spent['batch']}; weights restored from published models, time unknown"
     return (
         f"{spent['steps']} steps of batch {spent['batch']}, {spent['minutes']} minutes of wall time on one thread of a "
         f"shared 2-core {spent['machine']} CPU, PyTorch {spent['torch']}"

@@ -5,6 +5,7 @@ Missing sets are skipped with a log message (:class:`Absent`); folds hold out wh
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 from collections.abc import Callable
@@ -27,6 +28,7 @@ from .data import (
     read_lesions,
     refuse_held_back,
 )
+from .normal_rule import BRIGHTNESS, RIM_MM, SMALLEST_PIXELS
 from .pseudo import HAND_DRAWN_SLICES, hand_drawn_110497
 
 log = logging.getLogger("flairseg.training")
@@ -166,8 +168,12 @@ def left_out(bank: Bank, fold: int | None, count: int) -> list[str]:
 
 
 def load_site(name: str, data: Path, config: PreprocessingConfig, cache: Path) -> Bank | None:
-    """Bank of a set, stored in ``cache``; None, with a log message, if the set is missing."""
-    path = cache / f"bank-{name}.npz"
+    """Bank of a set, stored in ``cache``; None, with a log message, if the set is missing.
+
+    The name of the stored file contains :func:`_bank_key`: with other preprocessing or another rule for normal WMH the
+    bank is made again.
+    """
+    path = cache / f"bank-{name}-{_bank_key(config)}.npz"
     if not path.exists():
         try:
             bank = SITES[name](data, config)
@@ -176,6 +182,17 @@ def load_site(name: str, data: Path, config: PreprocessingConfig, cache: Path) -
             return None
         store_bank(bank, path)
     return read_bank(path)
+
+
+def _bank_key(config: PreprocessingConfig) -> str:
+    """Eight hexadecimal digits that differ where images or labels of a bank would."""
+    fields = [name for name, value in vars(PreprocessingConfig).items() if isinstance(value, property)]
+    content = [
+        [(name, getattr(config, name)) for name in sorted(fields)],
+        [RIM_MM, BRIGHTNESS, SMALLEST_PIXELS],
+        [MSLESSEG_THICKNESS, EVERY],
+    ]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:8]
 
 
 def store_bank(bank: Bank, path: Path) -> None:

@@ -108,7 +108,7 @@ def train(config: TrainingConfig, output: Path, cache: Path) -> Path:
 
         def loss_of(logits: torch.Tensor) -> torch.Tensor:
             loss = partial_loss(logits, labels, weights)
-            return loss + teacher.divergence(logits, images) if teacher else loss
+            return loss + teacher.divergence(logits, images, labels) if teacher else loss
 
         run.learn(images, loss_of)
 

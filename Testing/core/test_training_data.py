@@ -19,7 +19,7 @@ from Testing.core import real_data
 from Testing.core.analytic_head import dice
 from Testing.core.small_data import PATIENTS, label_map, painted_patient, write_anatomy, write_patients, write_verdict
 from training import data, metrics, synthetic
-from training.normal_rule import DEVIATIONS, RIM_MM, THRESHOLD_RANGE, brightness_threshold, normal_rim
+from training.normal_rule import BRIGHTNESS, RIM_MM, SMALLEST_PIXELS, normal_rim
 from training.sources import ArraySource, PoolSource, PseudoSource
 
 SMALL_FRAME = PipelineConfig(frame_size=(64, 48), frame_spacing_mm=3.6, neighbour_mm=14.0)
@@ -110,13 +110,20 @@ def test_framed_labels_lie_on_the_framed_image(tmp_path):
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.floats(0.02, 0.3), st.floats(10, 5000))
-def test_threshold_is_median_plus_robust_deviations(spread, median):
+@given(st.floats(1e-3, 1e3), st.floats(0.02, 0.2))
+def test_hyperintense_is_a_multiple_of_the_brains_median(gain, spread):
     rng = np.random.default_rng(0)
-    slices = rng.normal(median, spread * median, (4, 60, 60)).astype(np.float32)
-    brain = np.ones(slices.shape, bool)
-    expected = median * np.clip(1 + DEVIATIONS * spread, *THRESHOLD_RANGE)
-    assert np.isclose(brightness_threshold(slices, brain), expected, rtol=0.02)
+    slices = rng.normal(1000, spread * 1000, (2, 60, 60))
+    ventricles = np.zeros(slices.shape, bool)
+    ventricles[:, 20:40, 20:40] = True
+    brain = ~ventricles
+    slices[:, 16:20, 20:40] = 1000 * (BRIGHTNESS + 0.02)
+    slices[:, 40:44, 20:40] = 1000 * (BRIGHTNESS - 0.02)
+    scaled = (slices * gain).astype(np.float32)
+    # Ventricles, lesions: what is not brain does not shift the median.
+    ours = normal_rim(scaled, ventricles, np.zeros_like(ventricles), brain, 1.0)
+    assert ours[:, 17:20, 20:40].all()
+    assert not ours[:, 40:44, 20:40].any()
 
 
 @pytest.mark.parametrize("pixel_mm", [0.5, 0.9, 1.5])
@@ -128,7 +135,7 @@ def test_rim_is_bright_near_the_ventricles_and_no_lesion(pixel_mm):
     ventricles[1, 22:30, 25:27] = True
     lesions[:, 26:44, 34:40] = True
     lesions &= ~ventricles
-    slices = np.where(rng.random(shape) < 0.3, 2000, 1000 + rng.normal(0, 50, shape)).astype(np.float32)
+    slices = np.where(rng.random(shape) < 0.45, 2000, 1000 + rng.normal(0, 50, shape)).astype(np.float32)
     brain = np.ones(shape, bool)
     ours = normal_rim(slices, ventricles, lesions, brain, pixel_mm)
     for k in range(3):
@@ -140,6 +147,11 @@ def test_rim_is_bright_near_the_ventricles_and_no_lesion(pixel_mm):
         distance = sitk.GetArrayFromImage(sitk.SignedMaurerDistanceMap(image, False, False, True))
         theirs = (distance > 0) & (distance <= RIM_MM) & (slices[k] > 1500) & ~lesions[k]
         assert theirs.any()
+        pieces = sitk.ConnectedComponent(sitk.GetImageFromArray(theirs.astype(np.uint8)), True)
+        pieces = sitk.RelabelComponent(pieces, minimumObjectSize=SMALLEST_PIXELS)
+        kept = sitk.GetArrayFromImage(pieces) > 0
+        assert not k or kept.sum() < theirs.sum()
+        theirs = kept
         assert (ours[k] == theirs).all()
 
 
@@ -151,7 +163,7 @@ def test_rule_agrees_with_the_hand(path):
     brain = frame_case(data.Case("x", data.read(patient / "flair.nii.gz"), truth.restore(truth.array)), SMALL_FRAME)
     rule = normal_rim(flair.array, truth.array == 1, truth.array == 3, brain.prepared.mask, flair.spacing[1])
     drawn = data.hand_drawn_101228(path.parent) & (truth.array == 0)
-    assert dice(rule & (truth.array == 0), drawn) > 0.7
+    assert dice(rule & (truth.array == 0), drawn) > 0.75
 
 
 # --- synthetic slices -----------------------------------------------------------------------------------------------

@@ -53,21 +53,29 @@ def write_teacher(folder, runs, fold, said):
     return network.eval()
 
 
-def test_the_divergence_is_nil_for_the_teacher_itself_and_else_the_mean_over_pixels(recipes, tmp_path):
+@pytest.mark.parametrize("annotated", [False, True])
+def test_the_divergence_is_nil_for_the_teacher_itself_and_else_the_mean_over_pixels(recipes, tmp_path, annotated):
     folder, student = recipes
     torch.manual_seed(0)
     network = write_teacher(folder, tmp_path, 1, 1)
     student.amp = False
     teacher, images = Teacher(student, tmp_path), torch.randn(2, 1, 32, 48)
+    labels = torch.full((2, 32, 48), UNKNOWN)
+    if annotated:  # the second slice alone
+        labels[1] = torch.randint(0, 4, (32, 48))
     logits = network(images).detach()
-    assert teacher.divergence(logits + 5, images).item() == pytest.approx(0, abs=1e-5)
+    assert teacher.divergence(logits + 5, images, labels).item() == pytest.approx(0, abs=1e-5)
     ours = torch.randn(2, 4, 32, 48, requires_grad=True)
     p, q = (torch.softmax(one, 1).detach().numpy().astype(float) for one in (logits, ours))
-    expected = 3.0 * (p * np.log(p / q)).sum(1).mean()
-    divergence = teacher.divergence(ours, images)
-    assert divergence.item() == pytest.approx(expected, rel=1e-4)
+    divergence = teacher.divergence(ours, images, labels)
     divergence.backward()
-    np.testing.assert_allclose(ours.grad.numpy(), 3.0 * (q - p) / (2 * 32 * 48), atol=1e-6)
+    expected, gradient = p * np.log(p / q), q - p
+    if annotated:  # of background and normal WMH, the sum alone counts
+        either = [one[1, 0] + one[1, 2] for one in (p, q)]
+        expected[1, 0], expected[1, 2] = either[0] * np.log(either[0] / either[1]), 0
+        gradient[1, [0, 2]] = q[1, [0, 2]] / either[1] * (either[1] - either[0])
+    assert divergence.item() == pytest.approx(3.0 * expected.sum(1).mean(), rel=1e-4)
+    np.testing.assert_allclose(ours.grad.numpy(), 3.0 * gradient / (2 * 32 * 48), atol=1e-6)
     assert all(weight.grad is None for weight in teacher.network.parameters())
 
 

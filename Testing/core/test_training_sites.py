@@ -287,6 +287,17 @@ def test_every_set_has_the_classes_it_draws_and_no_others(everything, tmp_path):
     assert (again.labels == muslim.labels).all()
 
 
+def test_a_stored_set_is_made_again_where_its_labels_or_images_would_differ(everything, tmp_path, monkeypatch):
+    config = small_recipe().preprocessing
+    first = sites.load_site("tabriz", everything, config, tmp_path)
+    monkeypatch.setattr(sites, "BRIGHTNESS", 1.5)
+    assert sites.load_site("tabriz", everything / "gone", config, tmp_path) is None
+    monkeypatch.undo()
+    assert (sites.load_site("tabriz", everything / "gone", config, tmp_path).labels == first.labels).all()
+    other = dataclasses.replace(config, frame_spacing_mm=2 * config.frame_spacing_mm)
+    assert sites.load_site("tabriz", everything / "gone", other, tmp_path) is None
+
+
 def test_held_back_persons_are_refused_in_every_set(everything, tmp_path):
     (tmp_path / "mslesseg").mkdir()
     (tmp_path / "mslesseg" / "P39_T1").symlink_to(everything / "mslesseg" / "P14_T1")
