@@ -34,7 +34,7 @@ def published(tmp_path):
     torch.manual_seed(0)
     network = build_network(config)
     # Random biases too: the exporter stores equal tensors, such as untrained biases, once.
-    network.load_state_dict({k: torch.randn(v.shape).half().float() for k, v in network.state_dict().items()})
+    network.load_state_dict({k: (0.1 * torch.randn(v.shape)).half().float() for k, v in network.state_dict().items()})
     write_model(config, network, tmp_path / "tiny-v0.1", CARD)
     return config, network, tmp_path / "tiny-v0.1" / "model.onnx"
 
