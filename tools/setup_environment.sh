@@ -62,12 +62,21 @@ if [ ! -x "$venv/bin/python" ] || ! usable "$venv/bin/python"; then
 fi
 
 # --- Packages ---------------------------------------------------------------------------------------------------------
+# pip prints addresses with their passwords where it cannot read them; the log is attached to reports.
+hide_passwords() {
+    sed -E -e 's#://[^[:space:]]*@#://****@#g' -e 's#(Failed to parse: |to integer value as ).*#\1****#' "$log" >"$log.part"
+    mv "$log.part" "$log"
+}
+
+# Without --no-input, pip would ask for the password of an index in the log, where nobody sees it, and wait.
 pip_install() {
-    if ! "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "$@" >>"$log" 2>&1; then
+    if ! "$venv/bin/python" -m pip install --quiet --no-input --disable-pip-version-check "$@" >>"$log" 2>&1; then
+        hide_passwords
         say ""
         grep -iE 'error:|could not|no matching|certificate|proxy|space left' "$log" | sort -u | head -n 5 | cut -c 1-200 >&2
         stop "pip could not install $* (whole output: $log). What helps, by cause:" \
             "behind a proxy:          export HTTPS_PROXY=http://user:password@proxy:port  and run make again" \
+            "  special characters as %XX: @ %40, # %23, / %2F, : %3A" \
             "proxy re-signs TLS:      export PIP_CERT=/path/to/the/hospital-ca.pem       and run make again" \
             "own package index:       export PIP_INDEX_URL=https://mirror/simple          and run make again" \
             "no network at all:       docs/install.md, \"Without a network\""

@@ -24,8 +24,8 @@ import slicer
 from flairseg.errors import DeviceError, MissingDependencyError
 from slicer.i18n import tr as _
 
-from . import settings
-from .pip_failures import explain, offline_advice, package_name
+from . import pip_failures, pip_settings, settings
+from .pip_failures import offline_advice, package_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -265,22 +265,23 @@ def run_pip(step: Callable[[], object], packages: Sequence[str] = PACKAGES) -> N
     MissingDependencyError
         With the cause and what helps.
     """
+    refused = pip_settings.malformed()
+    if refused is not None:
+        raise MissingDependencyError(*pip_failures.malformed(refused))
     heard = _Heard(sys.stdout)
-    try:
-        with redirect_stdout(heard):
-            step()
-    except subprocess.CalledProcessError as error:
-        # Slicer prints pip's output line by line; its exception does not contain it.
-        parts = (heard.text, *(part for part in (error.output, error.stderr) if isinstance(part, str)), str(error))
-        said = "\n".join(part for part in parts if part)
-        logging.error("FlairSeg: pip failed: %s", said)
-        raise MissingDependencyError(*explain(said, packages)) from error
-    except RuntimeError as error:
-        if "declined" in str(error).lower():
-            raise declined(packages) from error
-        raise MissingDependencyError(*explain(str(error), packages)) from error
-    except OSError as error:
-        raise MissingDependencyError(*explain(str(error), packages)) from error
+    with pip_settings.session() as unfetched:
+        try:
+            with redirect_stdout(heard):
+                step()
+        except (subprocess.CalledProcessError, OSError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and "declined" in str(error).lower():
+                raise declined(packages) from error
+            # Slicer prints pip's output line by line; its exception does not contain it.
+            outputs = (getattr(error, "output", None), getattr(error, "stderr", None))
+            parts = (heard.text, *(part for part in outputs if isinstance(part, str)), str(error), unfetched())
+            said = "\n".join(part for part in parts if part)
+            logging.error("FlairSeg: pip failed: %s", pip_settings.redacted(said))
+            raise MissingDependencyError(*pip_failures.explain(said, packages)) from error
 
 
 class _Heard(io.TextIOBase):
@@ -289,7 +290,7 @@ class _Heard(io.TextIOBase):
     Parameters
     ----------
     stream : text stream or None
-        A copy of everything that is written goes there.
+        A copy of everything that is written goes there, without passwords: Slicer logs its Python console.
     """
 
     #: Characters kept: the cause is at the end of pip's output.
@@ -303,7 +304,7 @@ class _Heard(io.TextIOBase):
         """Keep a text and hand it on."""
         self.text = (self.text + text)[-self.KEPT :]
         if self._stream is not None:
-            self._stream.write(text)
+            self._stream.write(pip_settings.redacted(text))
         return len(text)
 
     def flush(self) -> None:

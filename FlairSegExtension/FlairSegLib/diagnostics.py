@@ -9,7 +9,7 @@ import re
 import slicer
 from flairseg import __version__
 
-from . import dependencies, settings, slicer_version
+from . import dependencies, pip_settings, settings, slicer_version
 
 #: Packages whose versions matter.
 PACKAGES = ("numpy", "scipy", "SimpleITK", "scikit-image", *dependencies.FLAVOURS)
@@ -45,8 +45,7 @@ def report(message: str = "", advice: str = "", **facts: object) -> str:
     lines += [f"CPU cores: {os.cpu_count()}"]
     lines += [f"{name}: {version}" for name in PACKAGES if (version := dependencies.installedVersion(name))]
     lines += [f"{name}: {value}" for name, value in facts.items() if value not in (None, "")]
-    proxies = [name for name in ("HTTPS_PROXY", "https_proxy", "PIP_CERT", "PIP_INDEX_URL") if os.environ.get(name)]
-    lines.append(f"network settings: {', '.join(proxies) or 'none'}")
+    lines.append(f"network settings: {', '.join(pip_settings.present()) or 'none'}")
     if message:
         lines += ["", f"error: {without_names(message)}"]
     if advice:

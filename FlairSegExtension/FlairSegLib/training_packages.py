@@ -7,20 +7,17 @@ comes from PyTorch's own index of CPU builds, unless the hospital has set its ow
 from __future__ import annotations
 
 import importlib
-import os
 import sys
 
 import slicer
 from flairseg.errors import MissingDependencyError
 from slicer.i18n import tr as _
 
-from . import dependencies, pip_failures
+from . import dependencies, job, pip_failures, pip_settings
 
 TORCH, CPU_INDEX = "torch>=2.6", "https://download.pytorch.org/whl/cpu"
 #: Trains, reads and writes models, writes the report.
 PACKAGES = (TORCH, "onnx>=1.16", *dependencies.REPORT_PACKAGES, "matplotlib")
-#: pip's own setting of an index: a mirror within the hospital.
-_OWN_INDEX = "PIP_INDEX_URL"
 
 
 def missing() -> list[str]:
@@ -82,7 +79,7 @@ def ensure() -> None:
 
 def _calls(lacking: list[str]) -> list[tuple[list[str], list[str]]]:
     """Return the successive calls of pip: index options, requirements."""
-    if TORCH not in lacking or sys.platform != "linux" or os.environ.get(_OWN_INDEX):
+    if TORCH not in lacking or sys.platform != "linux" or pip_settings.own_index(job.find_python()):
         return [([], lacking)]
     others = [line for line in lacking if line != TORCH]
     return [(["--index-url", CPU_INDEX], [TORCH]), *([([], others)] if others else [])]

@@ -292,7 +292,9 @@ def computer(slicer, monkeypatch):
         )
         return pip
 
-    monkeypatch.delenv("PIP_INDEX_URL", raising=False)
+    for name in ("PIP_INDEX_URL", "PIP_NO_INDEX"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)  # the real pip is asked for its settings
     return make
 
 
@@ -318,12 +320,20 @@ def test_pytorch_is_asked_for_with_size_and_reason_and_slicers_packages_stay(com
     assert len(pip.questions) == 1
 
 
-def test_a_hospitals_own_index_is_used(computer, monkeypatch):
+@pytest.mark.parametrize("where", ["environment", "pip.ini", "folder of packages"])
+def test_a_hospitals_own_index_is_used(computer, monkeypatch, tmp_path, capfd, where):
     from FlairSegLib import training_packages
 
     pip = computer(SLICER)
-    monkeypatch.setenv("PIP_INDEX_URL", "https://mirror.example.org/simple")
+    monkeypatch.setattr(sys, "platform", "linux")
+    if where == "environment":
+        monkeypatch.setenv("PIP_INDEX_URL", "https://mirror.example.org/simple")
+    else:
+        line = "index-url = https://anna:secret@mirror.example.org/simple" if where == "pip.ini" else "no-index = true"
+        (tmp_path / "pip.ini").write_text(f"[global]\n{line}\n")
+        monkeypatch.setenv("PIP_CONFIG_FILE", str(tmp_path / "pip.ini"))
     training_packages.ensure()
+    assert "secret" not in "".join(capfd.readouterr())
     assert [arguments for _, arguments in pip.calls] == [list(training_packages.PACKAGES)]
 
 

@@ -204,10 +204,31 @@ def test_there_is_no_gpu_flavour_for_macos(deps, computer, monkeypatch):
         (
             "'ProxyError('Cannot connect to proxy.', OSError('Tunnel connection failed: 502 Bad Gateway'))'",
             "could not reach",
-            "--no-index --find-links",
+            "--find-links",
         ),
+        # What pip 26 printed in networks of hospitals; pip 23 in test_pip_network.py.
+        (
+            "'OSError('Tunnel connection failed: 407 Proxy Authentication Required')': /simple/x/",
+            "requires a user name",
+            "http://user:password@proxy:port",
+        ),
+        ("OSError: Please check proxy URL. It is malformed and could be missing the host.", "not valid", "HTTPS_PROXY"),
+        ("OSError: Failed to parse: Host 'my proxy' contains invalid character ' '", "not valid", "%XX"),
+        (
+            "Looking in indexes: https://u:****@mirror.example.org/simple\nConnectTimeoutError('Connection to"
+            " mirror.example.org timed out.')",
+            r"no connection to the package index \(mirror.example.org\)",
+            "--find-links",
+        ),
+        (
+            "SSLCertVerificationError(1, '[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: unable to get"
+            " local issuer certificate (_ssl.c:1006)')",
+            "inspects encrypted traffic",
+            "PIP_CERT",
+        ),
+        ("WARNING: 401 Error, Credentials not correct for https://mirror/simple/x/", "user name", "PIP_INDEX_URL"),
         ("SSLError(SSLCertVerificationError(1, '[SSL: CERTIFICATE_VERIFY_FAILED]'))", "certificate", "PIP_CERT"),
-        ("NewConnectionError: [Errno -2] Name or service not known", "no connection", "--no-index --find-links"),
+        ("NewConnectionError: [Errno -2] Name or service not known", "no connection", "--find-links"),
         ("OSError: [Errno 28] No space left on device", "disk is full", "500 MB"),
         ("PermissionError: [WinError 5] Access is denied: 'C:\\\\Slicer'", "not writable", "Close other Slicer"),
         ("ERROR: ResolutionImpossible: conflicting dependencies", "No version", "5.12"),
@@ -234,14 +255,19 @@ def test_there_is_no_gpu_flavour_for_macos(deps, computer, monkeypatch):
     ],
 )
 @pytest.mark.parametrize("modern", [True, False])
-def test_pips_failures_are_told_in_plain_words(deps, computer, capsys, modern, output, says, advice):
+def test_pips_failures_are_told_in_plain_words(deps, computer, capsys, monkeypatch, modern, output, says, advice):
+    from FlairSegLib import pip_settings
+
     pip = computer(SLICER, modern=modern)
+    for name in pip_settings.present():
+        monkeypatch.delenv(name)
     pip.failures.append(subprocess.CalledProcessError(1, ["PythonSlicer", "-m", "pip"], output=output))
     with pytest.raises(MissingDependencyError, match=says) as caught:
         deps.ensure()
     assert advice in caught.value.advice
     assert pip.installed == SLICER
-    assert output in capsys.readouterr().out, "the Python console shows pip's output as before"
+    shown = pip_settings.redacted(output)
+    assert shown in capsys.readouterr().out, "the Python console shows pip's output as before, but for passwords"
 
 
 def test_a_silent_failure_is_noticed(deps, computer):
