@@ -135,9 +135,8 @@ class FlairSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.further = FurtherPanel(self.ui.furtherPlaceholder, preferences, self.case, self.model, self.result)
         self.settings = SettingsSection(self.ui, preferences)
         self.sliceLayout = SliceLayout()
-        # While the worker is busy: when its result comes, the views have their size.
-        self.run.onStarted = lambda: self.sliceLayout.turn(self.case.volumeNode)
-        self.run.onNoResult = self.sliceLayout.withdraw
+        self.run.onStarted = self._started
+        self.run.onNoResult = self._noResult
         self.result.result.onSurface = lambda shown: self.sliceLayout.back() if shown else None
         self.result.verdict.onFolder = self.settings.refresh
         self._sections = [self.case, self.run, self.result, self.further]
@@ -247,6 +246,15 @@ class FlairSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if node is not None:
             self._parameterNode.segmentation = node
             self.result.setSegmentation(node, volume)
+
+    def _started(self) -> None:
+        # While the worker is busy: when its result comes, the views have their size.
+        self.sliceLayout.turn(self.case.volumeNode)
+        self.result.regions.step_back()
+
+    def _noResult(self) -> None:
+        self.sliceLayout.withdraw()
+        self.result.regions.resume()
 
     def _finished(self, segmentationNode) -> None:
         # Another volume may have been chosen during the run: its result is shown when it is chosen again.

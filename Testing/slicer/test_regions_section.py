@@ -55,6 +55,10 @@ def asked(monkeypatch):
     return requests
 
 
+#: A run, regions by hand, another run.
+ASKED_BY_HAND = ["SegmentRequest", "RegionsRequest", "SegmentRequest"]
+
+
 def add(slicer, head, name: str):
     return slicer.util.addVolumeFromArray(head[0].array, head[0].ijk_to_ras, name)
 
@@ -127,20 +131,41 @@ def test_regions_that_nobody_wants_are_not_looked_for(panel, flair, asked):
     assert [request.regions for request in asked] == [False]
 
 
-def test_a_second_run_waits_for_the_regions_and_has_them(slow_regions, panel, flair, asked):
+@pytest.mark.parametrize("by", ["itself", "hand"])
+def test_a_second_run_comes_before_the_regions_of_the_first(slow_regions, panel, flair, asked, by):
+    ui = panel.result.ui
+    panel.result.settings.regionsAfterRun = by == "itself"
     segment(panel)
+    if by == "hand":
+        click(ui.regionsButton)
+        wait_until(lambda: len(asked) == 2, RUN_S)
     pid = panel.run.controller.workerPid
+    first = panel.result.regions.controller._job
     click(panel.ui.segmentButton)
     run_event_loop(0.3)
     assert panel.run.running
-    assert panel.result.regions.running
+    assert not panel.result.regions.running
+    assert "follow once the volume is segmented" in shown(ui.regionsStageLabel)
+    assert shown(ui.regionsMessageLabel) == ""
     slow_regions.unlink()
     wait_until(lambda: not panel.run.running, RUN_S)
     wait_for_regions(panel)
     assert panel.result.regions.known
+    assert shown(ui.regionsStageLabel) == ""
     assert panel.run.controller.workerPid == pid
-    # There were none yet when the second run began: it asked for them, too, but nobody waits for what is known.
-    assert [request.regions for request in asked] == [True, True]
+    assert not any(kind == "answer" for kind, *_ in list(first.events.queue)), "nobody waited for the first ones"
+    # With the second run come its own regions, without sending the voxels again.
+    expected = ["SegmentRequest", "SegmentRequest"] if by == "itself" else [*ASKED_BY_HAND, "RegionsRequest"]
+    assert kinds(asked) == expected
+
+
+def test_regions_that_stepped_back_go_with_their_volume(slow_regions, panel, flair, slicer, head):
+    segment(panel)
+    click(panel.ui.segmentButton)
+    panel.result.setSegmentation(None)
+    click(panel.ui.segmentButton)
+    assert not panel.run.running
+    assert not panel.result.regions.running, "nothing is shown whose regions are wanted"
 
 
 def test_cancelled_regions_leave_the_worker_to_the_runs(slow_regions, panel, flair, slicer):

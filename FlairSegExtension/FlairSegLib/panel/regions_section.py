@@ -41,6 +41,8 @@ class RegionsSection(TaskSection):
         self._settings, self._on_found = settings, on_found
         self._ahead: RegionsAhead | None = None
         self._node = self._volume = None
+        # They were under way when a run began, which needs the worker.
+        self._waiting = False
         self.update()
 
     @property
@@ -50,7 +52,8 @@ class RegionsSection(TaskSection):
 
     def show(self, node, volume_node) -> None:
         """Show a segmentation with its FLAIR (None: nothing); regions of another volume are not waited for."""
-        if volume_node is not self._volume and self.running:
+        if volume_node is not self._volume:
+            self._waiting = False
             self.controller.cancel()
         messages.hide(self._message)
         self._node, self._volume = node, volume_node
@@ -61,12 +64,30 @@ class RegionsSection(TaskSection):
 
         ``ahead``: they are on their way already.
         """
-        if self._settings.regionsAfterRun and not self.known and not self._refusal() and not self.running:
+        wanted = self._settings.regionsAfterRun or self._waiting
+        self._resumed()
+        if wanted and not self.known and not self._refusal() and not self.running:
             self._ahead = ahead
             self.start()
             self._ahead = None
         elif ahead is not None:
             ahead.job.cancel()
+
+    def step_back(self) -> None:
+        """A run begins: its worker leaves the regions, which on a large volume take seconds, until the run is over."""
+        if self.running:
+            self._waiting = True
+            self.controller.cancel()
+
+    def resume(self) -> None:
+        """A run has ended without a result: the regions that waited for it are looked for again."""
+        if self._waiting:
+            self._resumed()
+            self.start()
+
+    def _resumed(self) -> None:
+        self._waiting = False
+        messages.hide(self._stage)
 
     def update(self) -> None:
         """The button is there where there is something to find."""
@@ -77,6 +98,7 @@ class RegionsSection(TaskSection):
 
     def onSceneStartClose(self) -> None:
         """The scene is closing."""
+        self._waiting = False
         super().onSceneStartClose()
         self._node = self._volume = None
 
@@ -107,6 +129,12 @@ class RegionsSection(TaskSection):
             return answer.warnings
 
         self.controller.perform(take, receive, [node, volume], None if ahead is None else ahead.job)
+
+    def _cancelled(self) -> None:
+        super()._cancelled()
+        if self._waiting and not self._closed:
+            messages.hide(self._message)
+            messages.quiet(self._stage, _("The regions follow once the volume is segmented."))
 
     def _done(self, result: Sequence[str]) -> None:
         messages.show(self._message, messages.WARNING, "\n".join(result))
