@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -23,7 +26,7 @@ from flairseg.errors import (
     UnusableIntensitiesError,
     WorkerError,
 )
-from flairseg.labels import LESION
+from flairseg.labels import LESION, VENTRICLES
 
 from Testing.slicer.helpers import STORAGE_ORDERS, labels_of, on_grid, rigid, stored_as, world_affine
 
@@ -153,6 +156,52 @@ def test_the_worker_stays_warm_between_runs(runs, model, volume_node):
     runs.controller.start(volume_node, str(model), "cpu")
     runs.finish()
     assert runs.controller.workerPid == first
+
+
+def without_ventricles(model: Path, folder: Path) -> Path:
+    """The same model with a level of the ventricles that no voxel has, in a folder; its id is ``other-v0.1``."""
+    onnx = pytest.importorskip("onnx", reason="onnx is not installed: pip install 'flairseg[test]'")
+    network = onnx.load(model)
+    (levels,) = [tensor for tensor in network.graph.initializer if tensor.name == "minus_levels"]
+    changed = onnx.numpy_helper.to_array(levels).copy()
+    changed[2] = -50
+    levels.CopyFrom(onnx.numpy_helper.from_array(changed, levels.name))
+    card = json.loads(model.with_name("card.json").read_text())
+    folder.mkdir(exist_ok=True)
+    onnx.save(network, folder / "model.onnx")
+    card["id"] = "other-v0.1"
+    card["weights"]["sha256"] = hashlib.sha256((folder / "model.onnx").read_bytes()).hexdigest()
+    (folder / "card.json").write_text(json.dumps(card))
+    return folder / "model.onnx"
+
+
+def test_a_worker_that_is_warm_for_one_model_answers_with_the_chosen_one(slicer, runs, model, volume_node, tmp_path):
+    from FlairSegLib import segment_tags
+
+    other = without_ventricles(model, tmp_path / "other-v0.1")
+    runs.controller.warmUp(str(model), "cpu")
+    runs.wait(lambda: runs.controller.workerPid is not None)
+    pid = runs.controller.workerPid
+    shown = []
+    # Warm for the one, asked for the other; then for the first again, while the worker is warm for both.
+    for path, name, ventricles in ((other, "other-v0.1", False), (model, "intensity-v0.1", True)):
+        runs.controller.start(volume_node, str(path), "cpu")
+        node = runs.finish()
+        assert runs.controller.workers.worker.warmed == (str(path.resolve()), "cpu")
+        assert segment_tags.first_tag(node, segment_tags.MODEL) == name
+        shown.append(labels_of(slicer, node, volume_node))
+        assert (shown[-1] == VENTRICLES).any() == ventricles
+        assert (shown[-1] == LESION).any()
+    assert runs.controller.workerPid == pid
+    # Other weights at the place of those for which it is warm: a model that was installed anew.
+    mine = tmp_path / "mine"
+    shutil.copytree(model.parent, mine)
+    runs.controller.warmUp(str(mine / "model.onnx"), "cpu")
+    without_ventricles(model, mine)
+    runs.controller.start(volume_node, str(mine / "model.onnx"), "cpu")
+    node = runs.finish()
+    assert segment_tags.first_tag(node, segment_tags.MODEL) == "other-v0.1"
+    np.testing.assert_array_equal(labels_of(slicer, node, volume_node), shown[0])
 
 
 def test_nothing_heavy_is_imported_here_and_the_event_loop_goes_on(slicer, runs, model, volume_node):
