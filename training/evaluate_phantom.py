@@ -1,6 +1,6 @@
 """Evaluation of a model on the digital phantom, which is never used for training.
 
-``python -m training.evaluate_phantom --model models/flairseg2d-distilled-v1.0 --output runs/evaluation/phantom.json``;
+``python -m training.evaluate_phantom --model models/flairseg2d-distilled-v1.1 --output runs/evaluation/phantom.json``;
 with ``--without-lesions`` the number of lesions that are found in phantoms that have none.
 """
 

@@ -187,7 +187,7 @@ def test_a_name_of_usual_length_is_on_one_line_of_80_columns(head_file, model, t
     assert len(row.rstrip()) <= 80
     listed = narrow.invoke(app, ["models"]).stdout.splitlines()
     assert max(len(line.rstrip()) for line in listed) <= 80
-    assert any(line.startswith("flairseg2d-distilled-v1.0 * ") and line.rstrip().endswith("intact") for line in listed)
+    assert any(line.startswith("flairseg2d-distilled-v1.1 * ") and line.rstrip().endswith("intact") for line in listed)
     assert any(line.startswith("FlairSeg 2D light, four classes") for line in listed)
 
 

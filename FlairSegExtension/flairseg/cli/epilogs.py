@@ -33,7 +33,7 @@ COMPARE = """[bold]Examples[/bold]
 
 [cyan]flairseg compare flair.nii.gz --output comparison[/cyan]
 
-[cyan]flairseg compare flair.nii.gz --models flairseg2d-distilled-v1.0,other/model.onnx --output comparison[/cyan]
+[cyan]flairseg compare flair.nii.gz --models flairseg2d-distilled-v1.1,other/model.onnx --output comparison[/cyan]
 
 [bold]Exit codes[/bold]   0 all written   2 input refused, unknown model, or a model failed
 3 not trusted (--strict)   130 interrupted
@@ -79,7 +79,7 @@ ADAPT = """[bold]Examples[/bold]
 
 [cyan]flairseg adapt cases --output site-model[/cyan]
 
-[cyan]flairseg adapt cases --output site-model --time 1h --base flairseg2d-distilled-v1.0[/cyan]
+[cyan]flairseg adapt cases --output site-model --time 1h --base flairseg2d-distilled-v1.1[/cyan]
 
 [cyan]flairseg models --use site-model[/cyan]   [cyan]flairseg models --rollback[/cyan]
 

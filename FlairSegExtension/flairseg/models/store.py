@@ -13,7 +13,7 @@ from .card import CARD_NAME, NO_SUCH_PATH, ModelCard, read_card
 from .members import Member
 from .switch import Choice, chosen
 
-DEFAULT_MODEL = "flairseg2d-distilled-v1.0"
+DEFAULT_MODEL = "flairseg2d-distilled-v1.1"
 ENVIRONMENT = "FLAIRSEG_MODELS"
 _PACKAGE = Path(__file__).resolve().parents[1]
 
