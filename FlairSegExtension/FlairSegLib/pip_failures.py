@@ -40,7 +40,9 @@ def _says(pattern: str) -> Callable[[_Failure], bool]:
 
 def _proxy_unreachable(failure: _Failure) -> bool:
     """Pip 23 says that it was the proxy; later ones only name the host that they could not reach."""
-    if re.search(r"Cannot connect to proxy\.', (NewConnection|ConnectTimeout|NameResolution)", failure.output):
+    if re.search(
+        r"Cannot connect to proxy\.', (NewConnection|ConnectTimeout|NameResolution|TimeoutError)", failure.output
+    ):
         return True
     host, port = pip_settings.proxy_place()
     place = rf"host='{re.escape(host)}', port={port or '(80|443)'}\)|Connection to {re.escape(host)} timed out"

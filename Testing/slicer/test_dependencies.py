@@ -212,6 +212,11 @@ def test_there_is_no_gpu_flavour_for_macos(deps, computer, monkeypatch):
             "requires a user name",
             "http://user:password@proxy:port",
         ),
+        (
+            "'ProxyError('Cannot connect to proxy.', TimeoutError('timed out'))'",
+            "cannot be reached",
+            "address and port",
+        ),
         ("OSError: Please check proxy URL. It is malformed and could be missing the host.", "not valid", "HTTPS_PROXY"),
         ("OSError: Failed to parse: Host 'my proxy' contains invalid character ' '", "not valid", "%XX"),
         (
