@@ -28,7 +28,7 @@ VENTRICLE_LABELS = (4, 43, 5, 44, 14, 15)
 WHITE_MATTER_LABELS = (2, 41, 7, 46, 16, 28, 60)
 #: First extra-cerebral label (502..530: skull, scalp, eyes, vessels).
 FIRST_EXTRACEREBRAL = 500
-#: Minimum intensity of the rim relative to the median of the brain to count as normal WMH; as in :mod:`.normal_rule`.
+#: Minimum intensity of the rim relative to the median of the brain to count as normal WMH (:mod:`.normal_rule`: 1.27).
 RIM_CONTRAST = 1.22
 #: Bounding box of the brain in MNI152 space, RAS mm, by which masks of the lesion prior are fitted to a head.
 MNI_BRAIN = np.array([[-71.0, -106.0, -62.0], [71.0, 72.0, 82.0]])

@@ -22,8 +22,8 @@ from ..image.volume import Volume
 from .harmonise import Difference
 
 #: Thickness of the shell by which the outline of an unchanged lesion moves in or out, mm: the noise of a volume V is
-#: this times the surface of a ball of V. 95th percentile of 309 lesions in 20 retests 0.73 (median 0.18): of 50 to 200 mm3
-#: 0.71, to 1000 mm3 0.77, above 0.56. One figure for all: of 386 lesions none was called changed.
+#: this times the surface of a ball of V. 95th percentile of 309 lesions in 20 retests 0.73 (median 0.18): of 50 to 200
+#: mm3 0.71, to 1000 mm3 0.77, above 0.56. One figure for all: of 386 lesions none was called changed.
 SURFACE_MM = 0.9
 #: Noise of the ventricles' volume between two scans, percent, for slices thicker than :data:`THICK_MM`: 95th percentile
 #: of 17 retests 16 to 20, by model (re-sliced phantoms stayed below 8; interpolated copies of real scans
