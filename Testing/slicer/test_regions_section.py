@@ -142,7 +142,6 @@ def test_a_second_run_comes_before_the_regions_of_the_first(slow_regions, panel,
     pid = panel.run.controller.workerPid
     first = panel.result.regions.controller._job
     click(panel.ui.segmentButton)
-    run_event_loop(0.3)
     assert panel.run.running
     assert not panel.result.regions.running
     assert "follow once the volume is segmented" in shown(ui.regionsStageLabel)
