@@ -451,6 +451,7 @@ def test_adapt_prove_use_segment_and_roll_back(site, panel, models, slicer):
 def _alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-    except OSError:
+        stat = Path(f"/proc/{pid}/stat")
+        return not stat.exists() or stat.read_text().split()[2] != "Z"
+    except OSError:  # gone, perhaps between two of these lines
         return False
-    return not Path(f"/proc/{pid}/stat").exists() or Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
