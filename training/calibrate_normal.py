@@ -51,9 +51,8 @@ class Annotated:
 
     def dice(self, rim_mm: float, brightness: float) -> float:
         """Dice coefficient of the rule with the annotation."""
-        rule = normal_rim(
-            self.image, self.ventricles, self.lesions, self.brain, self.pixel_mm, rim_mm, brightness
-        )  # fmt: skip
+        masks = (self.ventricles, self.lesions, self.brain)
+        rule = normal_rim(self.image, *masks, self.pixel_mm, rim_mm, brightness)
         return Overlap.of(rule[self.slices], self.normal[self.slices]).dice
 
 
